@@ -96,6 +96,7 @@ async fn a_set_is_applied_in_waves_pruned_and_deleted() {
     what_others_change_is_put_back(&rig).await;
     a_preview_says_what_would_change(&rig).await;
     notes_last_until_the_members_are_released(&rig).await;
+    members_are_found_again_whose_parent_was_deleted(&rig).await;
 
     // Another process, which remembers nothing, deletes the set.
     let set = ApplySet::new(rig.control_plane.client(), "default", "drivers", MANAGER);
@@ -271,4 +272,20 @@ async fn notes_last_until_the_members_are_released(rig: &Rig) {
     let released = rig.configs("default").get("released").await.unwrap();
     assert!(!released.labels().contains_key(PART_OF), "{released:?}");
     set().release().await.unwrap();
+}
+
+async fn members_are_found_again_whose_parent_was_deleted(rig: &Rig) {
+    let set = || ApplySet::new(rig.control_plane.client(), "default", "lost", MANAGER);
+    let waves =
+        [vec![config_map(None, "lost-here", "lost"), config_map(Some("other"), "lost-there", "lost")]];
+    set().apply(&waves).await.unwrap();
+    rig.configs("default").delete("lost", &kube::api::DeleteParams::default()).await.unwrap();
+    assert_eq!(set().delete().await.unwrap(), [], "it is not known where they are");
+    set().recover(&[("", "ConfigMap"), ("example.org", "NotServed")], &["other"]).await.unwrap();
+    let found = set().delete().await.unwrap();
+    assert_eq!(
+        found.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(),
+        ["lost-here", "lost-there"]
+    );
+    assert_eq!(set().delete().await.unwrap(), []);
 }

@@ -74,6 +74,19 @@ impl ApiProxy {
         kubeconfig: &Path,
         perturbation: Option<Perturbation>,
     ) -> Result<Self> {
+        Self::with(plane, kubeconfig, State::new(perturbation, 0)).await
+    }
+
+    /// Starts a proxy whose client is to be killed again and again: before it has the response to each write that changes something, or to one
+    /// of `changes` such writes. See [`kill_point`](Self::kill_point).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn killing(plane: &ControlPlane, kubeconfig: &Path, changes: u32) -> Result<Self> {
+        Self::with(plane, kubeconfig, State::new(None, changes)).await
+    }
+
+    async fn with(plane: &ControlPlane, kubeconfig: &Path, state: State) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("https://{}", listener.local_addr()?);
         let workdir = Workdir::new("api-proxy")?;
@@ -81,7 +94,7 @@ impl ApiProxy {
         write_kubeconfig(kubeconfig, &url, &own)?;
         let ca = reqwest::Certificate::from_pem(plane.ca_pem().as_bytes())?;
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?;
-        let state = Arc::new(State::new(perturbation));
+        let state = Arc::new(state);
         let server = Arc::new(Server {
             state: Arc::clone(&state),
             http,

@@ -48,7 +48,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         tests: &["vdo"],
         checks: &[],
         has_webhook: false,
-        lacks: &["bench", "explore", "mutants"],
+        lacks: &["mutants"],
     },
 ];
 

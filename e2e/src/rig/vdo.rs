@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::HEXLOWER;
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use testbed::{FileReply, FileServer, Guest, NewVm, Node, Nodes, Vcsim, eventually};
@@ -71,10 +72,14 @@ impl VdoRig {
     ///
     /// # Errors
     /// If the simulator refuses.
-    pub async fn add_machine(&self, number: u8) -> Result<()> {
+    pub async fn add_machine(&self, number: u16) -> Result<()> {
         let name = node(number);
         self.vcenter.add_vms(FOLDER, &[NewVm::new(&name)]).await?;
-        let guest = Guest::named(&name).uuid(&uuid(number)).addresses(&[&format!("10.0.0.{number}")]);
+        let guest = Guest::named(&name).uuid(&uuid(number)).addresses(&[&format!(
+            "10.0.{}.{}",
+            number / 256,
+            number % 256
+        )]);
         let path = format!("{FOLDER}/{name}");
         self.vcenter.set_guest(&path, &guest).await?;
         self.vcenter.set_hardware(&path, "vmx-19", false).await?;
@@ -85,11 +90,11 @@ impl VdoRig {
     ///
     /// # Errors
     /// If the API server refuses.
-    pub async fn join(&self, number: u8) -> Result<()> {
+    pub async fn join(&self, number: u16) -> Result<()> {
         self.add_node(number, true).await
     }
 
-    async fn add_node(&self, number: u8, external_cloud: bool) -> Result<()> {
+    async fn add_node(&self, number: u16, external_cloud: bool) -> Result<()> {
         let node = Node {
             control_plane: number == 1,
             system_uuid: Some(uuid(number)),
@@ -143,30 +148,46 @@ impl VdoRig {
         self.site.control_plane().kubectl_stdin(&apply, &object.to_string()).await.map(drop)
     }
 
-    /// Sets the Nodes up, as CPI does.
+    /// Sets the first Nodes up, as CPI does.
     ///
     /// # Errors
     /// If the API server refuses.
     pub async fn set_up_nodes(&self) -> Result<()> {
         for number in 1..=3 {
-            let patch =
-                json!({"spec": {"providerID": format!("vsphere://{}", uuid(number)), "taints": null}});
-            let (name, patch) = (node(number), patch.to_string());
-            self.kubectl(&["patch", "node", &name, "--type=merge", "-p", &patch]).await?;
+            self.set_up(number).await?;
         }
         Ok(())
     }
 
-    /// Registers CSI on the Nodes, as the kubelet does.
+    /// Sets a Node up, as CPI does.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn set_up(&self, number: u16) -> Result<()> {
+        let patch = json!({"spec": {"providerID": format!("vsphere://{}", uuid(number)), "taints": null}});
+        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(self.site.client());
+        nodes.patch(&node(number), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Registers CSI on the first Nodes, as the kubelet does.
     ///
     /// # Errors
     /// If the API server refuses.
     pub async fn register_csi(&self) -> Result<()> {
         for number in 1..=3 {
-            let zone = BTreeMap::from([("topology.csi.vmware.com/zone".to_owned(), "one".to_owned())]);
-            self.nodes.register_driver(&node(number), CSI, &uuid(number), &zone).await?;
+            self.register(number).await?;
         }
         Ok(())
+    }
+
+    /// Registers CSI on a Node, as the kubelet does.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn register(&self, number: u16) -> Result<()> {
+        let zone = BTreeMap::from([("topology.csi.vmware.com/zone".to_owned(), "one".to_owned())]);
+        Ok(self.nodes.register_driver(&node(number), CSI, &uuid(number), &zone).await?)
     }
 
     /// Returns what `kubectl get` prints of an object in JSON; `None` if it does not exist.
@@ -221,10 +242,10 @@ impl Deref for VdoRig {
     }
 }
 
-fn node(number: u8) -> String {
+fn node(number: u16) -> String {
     format!("node-{number}")
 }
 
-fn uuid(number: u8) -> String {
-    format!("4230{number:04x}-aaaa-4bbb-8ccc-00000000000{number}")
+fn uuid(number: u16) -> String {
+    format!("4230{number:04x}-aaaa-4bbb-8ccc-{number:012}")
 }

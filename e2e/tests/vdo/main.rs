@@ -11,6 +11,8 @@ mod checks;
 mod command;
 mod driver_set;
 mod guards;
+mod killed;
+mod lost_notes;
 mod main_job;
 mod manifests;
 mod setup;

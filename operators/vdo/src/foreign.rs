@@ -8,6 +8,7 @@ use kube::core::DynamicObject;
 use crate::matrix::Driver;
 use crate::plan::Drivers;
 use crate::render::images_of;
+use crate::version::Version;
 
 /// Label of the members of a set of objects.
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -34,10 +35,18 @@ const CLOUD_PROVIDERS: &[&str] = &[
 const STORAGE_DRIVERS: &[&str] =
     &["csi-vsphere/driver", "cloud-provider-vsphere/csi/release/driver", "vsphere-csi-driver"];
 
-/// Returns the first workload of each driver that is not of our sets, such as `DaemonSet kube-system/calico-node`. `sets` has the ids of
-/// our sets, and `workloads` DaemonSets and Deployments.
+/// What the workloads of the cluster show of drivers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workloads {
+    /// The first workload of a driver that is not of our sets, such as `DaemonSet kube-system/calico-node`.
+    pub foreign: Drivers<Option<String>>,
+    /// The newest version that a workload of our set has in its images; empty if they do not say it.
+    pub ours: Drivers<Option<String>>,
+}
+
+/// Finds drivers. `sets` has the ids of our sets, in the order of the drivers, and `workloads` DaemonSets and Deployments.
 #[must_use]
-pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Drivers<Option<String>> {
+pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Workloads {
     let first = |driver| {
         let mut names: Vec<_> = workloads
             .iter()
@@ -47,20 +56,43 @@ pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Drivers<Option<Stri
         names.sort();
         names.into_iter().next()
     };
-    Drivers { cni: first(Driver::Cni), cpi: first(Driver::Cpi), csi: first(Driver::Csi) }
+    let newest = |driver: Driver| {
+        let set = Driver::ALL.iter().position(|of| *of == driver).and_then(|at| sets.get(at))?;
+        let ours = workloads.iter().filter(|workload| workload.labels().get(PART_OF) == Some(set));
+        let versions = ours.map(|workload| version(workload, driver));
+        versions.max().map(|version| version.map_or_else(String::new, |version| version.to_string()))
+    };
+    Workloads { foreign: Drivers::of(first), ours: Drivers::of(newest) }
+}
+
+/// Returns the version of a driver in the images of a workload.
+fn version(workload: &DynamicObject, driver: Driver) -> Option<Version> {
+    let tag = |image: &str| {
+        let (name, _) = image.split_once('@').unwrap_or((image, ""));
+        let (_, tag) = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
+        tag.parse().ok()
+    };
+    images_of(workload).iter().filter(|image| is_of(image, driver)).filter_map(|image| tag(image)).max()
+}
+
+/// Returns whether a workload is of a driver. Of the others, nothing has to be kept.
+pub(crate) fn matters(workload: &DynamicObject, sets: &[String]) -> bool {
+    is_ours(workload, sets) || Driver::ALL.into_iter().any(|driver| runs(workload, driver))
 }
 
 /// Returns whether a workload runs an image of a driver.
 pub(crate) fn runs(workload: &DynamicObject, driver: Driver) -> bool {
+    images_of(workload).iter().any(|image| is_of(image, driver))
+}
+
+fn is_of(image: &str, driver: Driver) -> bool {
     let parts = match driver {
         Driver::Cni => NETWORKS,
         Driver::Cpi => CLOUD_PROVIDERS,
         Driver::Csi => STORAGE_DRIVERS,
     };
-    images_of(workload).iter().any(|image| {
-        let image = image.to_lowercase();
-        parts.iter().any(|part| image.contains(part))
-    })
+    let image = image.to_lowercase();
+    parts.iter().any(|part| image.contains(part))
 }
 
 /// Returns whether a workload is a member of one of these sets.
@@ -103,7 +135,7 @@ mod tests {
             workload("DaemonSet", "node", "registry.k8s.io/csi-vsphere/driver:v3.7.3", Some("other")),
             workload("Deployment", "web", "nginx", None),
         ];
-        let found = find(&workloads, &["ours".to_owned()]);
+        let found = find(&workloads, &["ours".to_owned()]).foreign;
         let wanted = Drivers {
             cni: Some("DaemonSet kube-system/calico-node".to_owned()),
             cpi: Some("DaemonSet kube-system/cpi".to_owned()),
@@ -123,7 +155,12 @@ mod tests {
                 Some("ours"),
             ),
         ];
-        assert_eq!(find(&workloads, &["ours".to_owned()]), Drivers::default());
-        assert!(find(&workloads, &[]).cni.is_some());
+        let sets = ["ours", "others", "third"].map(str::to_owned);
+        let found = find(&workloads, &sets);
+        assert_eq!(found.foreign, Drivers { cpi: None, ..Drivers::default() });
+        // Which driver it is says the set.
+        let cni = Some("2.7.0".to_owned());
+        assert_eq!(found.ours, Drivers { cni, ..Drivers::default() });
+        assert!(find(&workloads, &[]).foreign.cni.is_some());
     }
 }

@@ -9,12 +9,15 @@
 //! What is installed is noted on the parent of each set, so that it is known after a restart. The oldest object that asks for a driver decides
 //! about it.
 
+mod aim;
 mod apply;
 mod claims;
+mod confirm;
 mod decide;
 mod files;
 mod in_use;
 mod kinds;
+mod known;
 mod memory;
 mod observe;
 mod record;
@@ -33,8 +36,9 @@ use operator_kit::conditions::{self, READY, Status};
 use operator_kit::{Cache, Clock, Notice, Outcome, Reconciler, StatusOf, Turn};
 
 pub(crate) use apply::fetch;
+pub(crate) use confirm::Asked;
 pub(crate) use files::{Lack, text};
-pub(crate) use in_use::{all, foreign, has_snapshots};
+pub(crate) use in_use::{all, has_snapshots, workloads};
 pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
 pub(crate) use observe::observe;
@@ -59,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) manager: String,
     pub(crate) caches: Caches,
+    /// `None`: nothing is changed.
+    pub(crate) asked: Option<Asked>,
     pub(crate) nodes: Cache<BriefNode>,
     pub(crate) csi_nodes: Cache<CSINode>,
     pub(crate) logins: Logins,
@@ -175,6 +181,20 @@ impl<K: Asks> Reconciler for Installer<K> {
         };
         now.and_then(notice).into_iter().collect()
     }
+}
+
+/// What the model runs.
+#[cfg(test)]
+pub(crate) mod model {
+    pub(crate) use super::aim::{Aim, Basis, Link, Sight};
+    pub(crate) use super::apply::Done;
+    pub(crate) use super::claims::{Claim, claim, decided};
+    pub(crate) use super::confirm::begins;
+    pub(crate) use super::decide::{Action, Plan, decide};
+    pub(crate) use super::known::{Known, needs_workloads, recover};
+    pub(crate) use super::memory::{Memory, Rollout, State as Remembered};
+    pub(crate) use super::record::Record;
+    pub(crate) use super::seen::Seen;
 }
 
 /// Type of the condition that says what the preflight checks have found.

@@ -27,6 +27,8 @@ mod installer;
 mod matrices;
 pub mod matrix;
 mod metrics;
+#[cfg(test)]
+mod model;
 pub mod nodes;
 pub mod plan;
 pub mod preflight;

@@ -101,6 +101,8 @@ pub struct Installed {
     pub version: Version,
     /// Hash of what was applied last.
     pub digest: String,
+    /// Whether this version needs CPI.
+    pub needs_cpi: bool,
     /// How it is.
     pub health: Health,
 }
@@ -242,11 +244,23 @@ impl Planner<'_> {
         if driver != Driver::Csi {
             return None;
         }
-        let has_cpi = !matches!(self.found.cpi, Found::Absent);
+        let has_cpi = match &self.found.cpi {
+            Found::Absent => false,
+            Found::Foreign(_) => true,
+            Found::Ours(cpi) => cpi.health != Health::Removing,
+        };
         if target.needs_cpi && !has_cpi {
             let message =
                 format!("CSI {} needs CPI: let vdo install it, or install it yourself", target.version);
             return Some(Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message }));
+        }
+        if let Found::Ours(Installed { health: Health::Progressing(why), .. }) = &self.found.cpi
+            && target.needs_cpi
+            && self.cluster.is_cpi_kept
+        {
+            // Also where another object decides about CPI.
+            let message = format!("CPI is not available: {why}");
+            return Some(Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message }));
         }
         guard::uninitialized(self.cluster)
     }
@@ -321,6 +335,13 @@ impl Planner<'_> {
                 }
                 _ => {}
             }
+        }
+        if let Found::Ours(csi) = &self.found.csi
+            && driver == Driver::Cpi
+            && csi.needs_cpi
+        {
+            let message = format!("CSI {} needs CPI: remove CSI first", csi.version);
+            return Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message });
         }
         guard::in_use(driver, self.cluster).map_or(Step::Remove, Step::Blocked)
     }

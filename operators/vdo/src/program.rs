@@ -27,7 +27,7 @@ use crate::command;
 use crate::config::CSI_NAMESPACE;
 use crate::connection::{Answers, Connection, Connections, Logins};
 use crate::fetch::Fetcher;
-use crate::installer::{Installer, Memory, Shared, set};
+use crate::installer::{Asked, Installer, Memory, Shared, set};
 use crate::matrices::Matrices;
 use crate::matrix::Driver;
 use crate::metrics::{self, Meters};
@@ -80,8 +80,8 @@ Examples:
     fn rights() -> Rights {
         Rights {
             namespaced: vec![
-                // patch: the finalizers.
-                rule(GROUP, &["driversets", "vdoconfigs"], &["list", "patch", "watch"]),
+                // get: whether what was decided still counts. patch: the finalizers.
+                rule(GROUP, &["driversets", "vdoconfigs"], &["get", "list", "patch", "watch"]),
                 rule(
                     GROUP,
                     &["compatibilitymatrices", "vspherecloudconfigs", "vsphereconnections"],
@@ -221,6 +221,7 @@ fn shared(
         client: kit.client(),
         clock: kit.clock(),
         caches: wakes.caches.clone(),
+        asked: Some(watches.asked(kit)),
         nodes: watches.nodes.objects().cache().clone(),
         csi_nodes: watches.csi_nodes.objects().cache().clone(),
         logins: Logins { client: kit.client() },
@@ -286,6 +287,16 @@ impl Watches {
                 .identities(),
             daemon_sets: Watch::cluster_wide(kit).named("DaemonSet metadata").labels(&members).identities(),
             deployments: Watch::cluster_wide(kit).named("Deployment metadata").labels(&members).identities(),
+        }
+    }
+
+    fn asked(&self, kit: &Kit) -> Asked {
+        let watched = kit.namespaces();
+        Asked {
+            vdo_configs: self.vdo_configs.objects(),
+            driver_sets: self.driver_sets.objects(),
+            namespaces: if watched.is_empty() { vec![String::new()] } else { watched.to_vec() },
+            changing: tokio::sync::Mutex::default(),
         }
     }
 

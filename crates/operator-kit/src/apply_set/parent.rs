@@ -67,6 +67,18 @@ impl ApplySet {
         self.apply_parent(&format!("{}/notes", self.manager), parent).await
     }
 
+    /// Records that members may have these kinds, given by API group and kind, in these namespaces beside the parent's: for a set whose parent
+    /// was deleted while members were left. The next call that prunes finds them.
+    ///
+    /// # Errors
+    /// If the API server refuses or does not answer, or the parent is not ours.
+    pub async fn recover(&self, kinds: &[(&str, &str)], namespaces: &[&str]) -> Result<(), SetError> {
+        let mut record = self.parent().await?;
+        record.kinds.extend(kinds.iter().map(|(group, kind)| ((*group).to_owned(), (*kind).to_owned())));
+        record.namespaces.extend(namespaces.iter().map(|name| (*name).to_owned()));
+        self.write_parent(&record).await
+    }
+
     async fn read_parent(&self) -> Result<Option<ConfigMap>, SetError> {
         let member = self.parent_member();
         let parent = self.parents().get_opt(&self.name).await;

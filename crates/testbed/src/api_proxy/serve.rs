@@ -135,8 +135,10 @@ impl Server {
             self.relay(generation, subject.resource.clone(), response)
         } else {
             let body = response.bytes().await.map_err(io::Error::other)?;
-            if let Some(subject) = subject.filter(|_| status.is_success()) {
-                self.state.succeeded(&subject, &body);
+            let subject = subject.filter(|_| status.is_success());
+            if subject.is_some_and(|subject| self.state.succeeded(&subject, &body)) {
+                self.state.fire();
+                self.state.close();
             }
             if fault == Some(CallFault::KillAfterReply) {
                 self.then_close(body)

@@ -13,6 +13,8 @@ use super::{CallFault, EventFault, Mark, Perturbation, Record, Subject};
 pub(super) struct State {
     seen: Mutex<Seen>,
     perturbation: Option<Perturbation>,
+    /// After how many changes the client is to be killed, again and again; 0 for never.
+    kill_every: u32,
     gate: watch::Sender<Gate>,
     /// The number of writes so far.
     writes: watch::Sender<u32>,
@@ -25,6 +27,8 @@ struct Seen {
     counts: HashMap<Subject, u32>,
     /// Resource versions of lists, events and writes, in the order in which they passed.
     versions: Vec<u64>,
+    /// Writes that have changed something since the client was to be killed last.
+    changes: u32,
     /// What the lists after a restart are to show.
     older: Option<Older>,
 }
@@ -48,10 +52,11 @@ struct Gate {
 pub(super) struct Outdated;
 
 impl State {
-    pub(super) fn new(perturbation: Option<Perturbation>) -> Self {
+    pub(super) fn new(perturbation: Option<Perturbation>, kill_every: u32) -> Self {
         Self {
             seen: Mutex::default(),
             perturbation,
+            kill_every,
             gate: watch::Sender::new(Gate { generation: 0, is_open: true }),
             writes: watch::Sender::new(0),
             fired: watch::Sender::new(false),
@@ -95,14 +100,21 @@ impl State {
         }
     }
 
-    /// Notes the response of a request that succeeded.
-    pub(super) fn succeeded(&self, subject: &Subject, response: &[u8]) {
-        if subject.is_write() || subject.verb == "list" {
-            self.seen().note_version(&serde_json::from_slice(response).unwrap_or_default());
-        }
-        if subject.is_write() {
+    /// Notes the response of a request that succeeded. Returns whether the client is to be killed before it has the response.
+    pub(super) fn succeeded(&self, subject: &Subject, response: &[u8]) -> bool {
+        let is_write = subject.is_write();
+        if is_write {
             self.writes.send_modify(|writes| *writes += 1);
+        } else if subject.verb != "list" {
+            return false;
         }
+        let mut seen = self.seen();
+        let is_new = seen.note_version(&serde_json::from_slice(response).unwrap_or_default());
+        if self.kill_every == 0 || !is_write || !is_new {
+            return false;
+        }
+        seen.changes = (seen.changes + 1) % self.kill_every;
+        seen.changes == 0
     }
 
     /// Returns the counter of the writes that succeeded.
@@ -174,9 +186,13 @@ impl Seen {
         mark
     }
 
-    fn note_version(&mut self, object: &Value) {
+    /// Notes the version of an object. Returns whether it was not noted before; an answer without one is that of a deletion.
+    fn note_version(&mut self, object: &Value) -> bool {
         let version = object["metadata"]["resourceVersion"].as_str();
-        self.versions.extend(version.and_then(|version| version.parse::<u64>().ok()));
+        let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return true };
+        let is_new = !self.versions.contains(&version);
+        self.versions.push(version);
+        is_new
     }
 }
 
@@ -192,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_perturbed_request_is_found_by_its_number() {
-        let state = State::new(Some("request-lost@create/things/a#2".parse().unwrap()));
+        let state = State::new(Some("request-lost@create/things/a#2".parse().unwrap()), 0);
         assert_eq!(state.call(&subject("create")), None);
         assert_eq!(state.call(&subject("delete")), None);
         assert_eq!(state.call(&subject("create")), Some(CallFault::RequestLost));
@@ -206,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_older_list_is_as_old_as_asked_for() {
-        let state = State::new(None);
+        let state = State::new(None, 0);
         for version in ["5", "9", "7", "9"] {
             let event = json!({ "object": { "metadata": { "resourceVersion": version } } });
             state.event(&subject("modified"), &event);
@@ -218,9 +234,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_client_is_to_be_killed_after_changes_and_not_after_writes_that_change_nothing() {
+        let state = State::new(None, 2);
+        let response = |version: &str| json!({ "metadata": { "resourceVersion": version } }).to_string();
+        let killed = ["5", "5", "6", "6", "7", "8"]
+            .map(|version| state.succeeded(&subject("patch"), response(version).as_bytes()));
+        assert_eq!(killed, [false, false, true, false, false, true]);
+        assert!(!state.succeeded(&subject("list"), response("9").as_bytes()));
+        assert!(!state.succeeded(&subject("delete"), b"{}"));
+        assert!(state.succeeded(&subject("delete"), b"{}"));
+    }
+
     #[tokio::test]
     async fn a_client_that_is_to_be_killed_never_passes_again() {
-        let state = State::new(None);
+        let state = State::new(None, 0);
         let killed = state.generation();
         state.pass(killed).await.unwrap();
         state.close();

@@ -9,6 +9,7 @@ mod avi;
 mod machine;
 mod program;
 mod report;
+mod vdo;
 mod vm;
 
 use std::env;
@@ -21,7 +22,8 @@ use testbed::project_root;
 /// The chapter with the figures.
 const CHAPTER: &str = "docs/benchmarks.md";
 /// The subjects, each with the parts that can be measured alone.
-const SUBJECTS: [(&str, &[&str]); 3] = [("vm", vm::PARTS), ("ako", ako::PARTS), ("avi", &[])];
+const SUBJECTS: [(&str, &[&str]); 4] =
+    [("vm", vm::PARTS), ("ako", ako::PARTS), ("vdo", vdo::PARTS), ("avi", &[])];
 const END: &str = "<!-- end -->";
 
 #[tokio::main]
@@ -55,6 +57,7 @@ async fn measured(subject: &str, parts: &[&str]) -> Result<Report> {
     match subject {
         "vm" => vm::run(parts).await,
         "ako" => ako::run(parts).await,
+        "vdo" => vdo::run(parts).await,
         "avi" => avi::run().await,
         other => bail!("unknown subject {other}; use one of {}", names()),
     }
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn unknown_subjects_and_parts_are_refused_with_those_that_exist() {
         let error = |subject, parts: &[&str]| check(subject, parts).unwrap_err().to_string();
-        assert_eq!(error("vdx", &[]), "unknown subject vdx; use one of vm, ako, avi");
+        assert_eq!(error("vdx", &[]), "unknown subject vdx; use one of vm, ako, vdo, avi");
         assert_eq!(
             error("vm", &["50", "51"]),
             format!("unknown part 51 of vm; use one of {}", vm::PARTS.join(", "))

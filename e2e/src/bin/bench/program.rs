@@ -1,5 +1,6 @@
 //! What the benchmarks of all operators share: the release binary, its start, its memory.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -30,8 +31,17 @@ pub(crate) fn binary(report: &mut Report, variable: &str) -> Result<String> {
 
 /// Starts the operator. Returns it and the time until /readyz returned 200.
 pub(crate) async fn start(site: &Site, launch: &Launch) -> Result<(OperatorProcess, Duration)> {
+    start_with(site, site.kubeconfig(), launch).await
+}
+
+/// As [`start`], with another kubeconfig.
+pub(crate) async fn start_with(
+    site: &Site,
+    kubeconfig: &Path,
+    launch: &Launch,
+) -> Result<(OperatorProcess, Duration)> {
     let begin = Instant::now();
-    let mut operator = site.spawn(launch)?;
+    let mut operator = site.spawn_with(kubeconfig, launch)?;
     while !operator.is_ready().await {
         if let Some(status) = operator.process.try_wait() {
             bail!("the operator has ended: {status}\n{}", operator.process.log());

@@ -14,7 +14,7 @@ use crate::api::ManagementState;
 use crate::config::{Trust, Vcenter, Zones};
 use crate::connection::session;
 use crate::error::Error;
-use crate::installer::{Shared, all, foreign, has_snapshots};
+use crate::installer::{Shared, all, has_snapshots, workloads};
 use crate::matrix::Driver;
 use crate::plan::Drivers;
 use crate::preflight::{
@@ -66,7 +66,7 @@ pub(crate) async fn run(shared: &Shared, order: &Order) -> Result<Ran, Error> {
         .collect();
     assign(&mut seen, &gathered);
     let sets: Vec<_> = Driver::ALL.iter().map(|driver| shared.sets.get(*driver).id()).collect();
-    let found = foreign(&shared.client, &sets).await?;
+    let found = workloads(&shared.client, &sets).await?.foreign;
     let facts = Facts {
         vcenters: gathered.into_iter().map(|of| of.vcenter).collect(),
         nodes: seen,

@@ -218,6 +218,7 @@ async fn shared(client: Client, caches: Caches, access: &Access, sources: &Sourc
         aside: Some(Arc::new(Mutex::new(BTreeMap::new()))),
     };
     Ok(Shared {
+        asked: None,
         nodes: every::<BriefNode>(&client).await?,
         csi_nodes: every::<CSINode>(&client).await?,
         clock: Clock::default(),

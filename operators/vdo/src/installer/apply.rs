@@ -12,8 +12,9 @@ use super::files::fetcher;
 use super::memory::Rollout;
 use super::record::Record;
 use super::seen::File;
-use super::{Asks, Shared, set};
+use super::{Asks, Shared, confirm, set};
 use crate::checkup::{self, Ran};
+use crate::config::CSI_NAMESPACE;
 use crate::error::Error;
 use crate::matrix::Driver;
 use crate::plan::Change;
@@ -47,15 +48,22 @@ pub(super) async fn apply<K: Asks>(shared: &Shared, object: &K, plan: Plan) -> R
                 shared.wakes.connection::<K::Connection>(&Key::new(&namespace, name));
             }
         }
-        Plan::Change(actions, outdated) => {
+        Plan::Change { actions, outdated, records } => {
             let namespace = object.namespace().unwrap_or_default();
             for (uid, name) in outdated {
                 shared.answers.outdate(&uid);
                 shared.wakes.connection::<K::Connection>(&Key::new(&namespace, &name));
             }
+            // What another object begins is decided after what this one has noted.
+            let begins = actions.iter().any(confirm::begins);
+            let _guard = match shared.asked.as_ref().filter(|_| begins) {
+                Some(asked) => Some(asked.changing.lock().await),
+                None => None,
+            };
+            let is_confirmed = begins && confirm::is_confirmed(shared, object, &actions, &records).await?;
             // What fails for one driver delays no other.
             let mut result = Ok(());
-            for action in actions {
+            for action in actions.into_iter().filter(|action| is_confirmed || !confirm::begins(action)) {
                 match act(shared, action).await {
                     Ok(change) => done.changes.extend(change),
                     Err(error) => result = result.and(Err(error)),
@@ -98,8 +106,9 @@ pub(crate) async fn fetch(shared: &Shared, file: &File) -> Result<(), Error> {
 /// Carries an action out; returns what it changes.
 async fn act(shared: &Shared, action: Action) -> Result<Option<String>, Error> {
     match action {
-        Action::Apply { driver, change, record, rendered } => {
-            let applied = apply_driver(shared, driver, change, &record, &rendered).await;
+        Action::Apply { driver, change, record, takes_over, rendered } => {
+            let how = How { change, takes_over };
+            let applied = apply_driver(shared, driver, how, record.clone(), &rendered).await;
             if let Err(error) = &applied {
                 shared.memory.forget(driver);
                 shared.meters.fails(driver, error.classify().0);
@@ -109,6 +118,7 @@ async fn act(shared: &Shared, action: Action) -> Result<Option<String>, Error> {
         }
         Action::Remove(driver, record) => {
             let is_begun = record.is_removing;
+            let record = recovered(shared, driver, record).await?;
             shared.memory.removing(driver, shared.clock.now());
             let set = shared.sets.get(driver);
             if !is_begun {
@@ -120,7 +130,8 @@ async fn act(shared: &Shared, action: Action) -> Result<Option<String>, Error> {
             tracing::debug!(%driver, ?left, "removing");
             Ok((!is_begun).then(|| format!("removing {driver}")))
         }
-        Action::Release(driver) => {
+        Action::Release(driver, record) => {
+            recovered(shared, driver, record).await?;
             shared.sets.get(driver).release().await?;
             shared.memory.forget(driver);
             shared.meters.releases(driver);
@@ -129,13 +140,54 @@ async fn act(shared: &Shared, action: Action) -> Result<Option<String>, Error> {
     }
 }
 
+/// Kinds that objects of drivers have: API group, kind.
+const KINDS: &[(&str, &str)] = &[
+    ("", "ConfigMap"),
+    ("", "Namespace"),
+    ("", "Secret"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("apps", "DaemonSet"),
+    ("apps", "Deployment"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io", "Role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+    ("storage.k8s.io", "CSIDriver"),
+];
+
+/// Has the set of a driver whose notes are gone look for all that it may have.
+async fn recovered(shared: &Shared, driver: Driver, record: Record) -> Result<Record, Error> {
+    if !record.is_recovered {
+        return Ok(record);
+    }
+    let set = shared.sets.get(driver);
+    // Before the notes that follow, which do not say that anything is missing. What is to be applied is not yet.
+    set.write_notes(&Record { digest: String::new(), ..record.clone() }.notes()).await?;
+    set.recover(KINDS, &[CSI_NAMESPACE]).await?;
+    Ok(Record { is_recovered: false, ..record })
+}
+
+/// How a driver is applied.
+#[derive(Clone, Copy)]
+struct How {
+    change: Change,
+    /// Whether objects of others are taken over, also where an earlier attempt has ended early.
+    takes_over: bool,
+}
+
 async fn apply_driver(
     shared: &Shared,
     driver: Driver,
-    change: Change,
-    record: &Record,
+    How { change, takes_over }: How,
+    record: Record,
     rendered: &Rendered,
 ) -> Result<(), Error> {
+    let record = recovered(shared, driver, record).await?;
     let own = shared.sets.get(driver);
     // What is applied during a roll-out is not put back.
     let is_complete = shared.memory.rollout(driver, &record.digest) == Rollout::Complete;
@@ -146,7 +198,7 @@ async fn apply_driver(
         own.write_notes(&record.notes()).await?;
         shared.meters.begins(driver, change);
     }
-    let progress = if change == Change::Adopt {
+    let progress = if takes_over {
         set(&shared.client, &shared.manager, driver).taking_over().apply(&rendered.waves).await?
     } else {
         own.apply(&rendered.waves).await?

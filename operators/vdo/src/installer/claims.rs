@@ -11,9 +11,9 @@ use crate::wakes::Caches;
 
 /// An object that asks for drivers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     created: Option<Timestamp>,
-    pub(super) uid: String,
+    pub(crate) uid: String,
     /// What it is, such as `VDOConfig default/vdo`.
     name: String,
     drivers: Vec<Driver>,
@@ -37,11 +37,11 @@ pub(super) fn owners(caches: &Caches) -> Drivers<Option<Claim>> {
     decided(&claims)
 }
 
-fn decided(claims: &[Claim]) -> Drivers<Option<Claim>> {
+pub(crate) fn decided(claims: &[Claim]) -> Drivers<Option<Claim>> {
     Drivers::of(|driver| claims.iter().filter(|claim| claim.drivers.contains(&driver)).min().cloned())
 }
 
-fn claim<K: Asks>(object: &K) -> Claim {
+pub(crate) fn claim<K: Asks>(object: &K) -> Claim {
     let meta = object.meta();
     let desired = object.desired().unwrap_or_default();
     let is_claimed = |driver: &Driver| desired.drivers.get(*driver).state != ManagementState::Unmanaged;

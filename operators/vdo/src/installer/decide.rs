@@ -11,7 +11,7 @@ use super::seen::{DriverSeen, File, Seen};
 use crate::api::reason;
 use crate::checkup::Order;
 use crate::matrix::Driver;
-use crate::plan::{Change, Drivers, Found, Health, Hold, Installed, Step, Wanted};
+use crate::plan::{Change, Drivers, Hold, Step, Wanted};
 use crate::render::Rendered;
 use crate::status::{Open, open};
 
@@ -23,18 +23,24 @@ const IN_USE: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_mins(1);
 
 /// What is done.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Plan {
     /// Download files.
     Fetch(Vec<File>),
     /// Run the preflight checks.
     Check(Box<Order>),
-    /// Change drivers, and ask these vCenters again.
-    Change(Vec<Action>, Vec<(String, String)>),
+    /// Change drivers, and ask vCenters again.
+    Change {
+        actions: Vec<Action>,
+        /// UIDs and names of the vCenters' connections.
+        outdated: Vec<(String, String)>,
+        /// What was noted of each driver.
+        records: Box<Drivers<Option<Record>>>,
+    },
 }
 
 /// What is done with a driver.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     /// Its objects are applied.
     Apply {
@@ -42,16 +48,27 @@ pub(crate) enum Action {
         change: Change,
         /// What is noted before.
         record: Record,
+        /// Whether objects of others are taken over.
+        takes_over: bool,
         rendered: Arc<Rendered>,
     },
     /// Its objects are deleted.
     Remove(Driver, Record),
     /// Its objects stay, without our label.
-    Release(Driver),
+    Release(Driver, Record),
+}
+
+impl Action {
+    /// Returns the driver.
+    pub(crate) fn driver(&self) -> Driver {
+        match self {
+            Self::Apply { driver, .. } | Self::Remove(driver, _) | Self::Release(driver, _) => *driver,
+        }
+    }
 }
 
 /// Decides what is done next.
-pub(super) fn decide(seen: &Seen, is_deleted: bool, now: Timestamp) -> Turn<Plan> {
+pub(crate) fn decide(seen: &Seen, is_deleted: bool, now: Timestamp) -> Turn<Plan> {
     if let Some(hold) = &seen.unusable {
         return Turn::Blocked { reason: hold.reason, message: hold.message.clone() };
     }
@@ -64,7 +81,8 @@ pub(super) fn decide(seen: &Seen, is_deleted: bool, now: Timestamp) -> Turn<Plan
         .filter_map(|driver| action(driver, steps.get(driver), seen.drivers.get(driver), now))
         .collect();
     if !actions.is_empty() || !seen.outdated.is_empty() {
-        return Turn::Act(Plan::Change(actions, seen.outdated.clone()));
+        let records = Box::new(Drivers::of(|driver| seen.drivers.get(driver).record.clone()));
+        return Turn::Act(Plan::Change { actions, outdated: seen.outdated.clone(), records });
     }
     if let Some(order) = seen.checkup_due() {
         return Turn::Act(Plan::Check(Box::new(order.clone())));
@@ -100,24 +118,24 @@ fn action(driver: Driver, step: &Step, seen: &DriverSeen, now: Timestamp) -> Opt
                 version: target.version.clone(),
                 digest: target.digest.clone(),
                 since: before.map_or(now, |record| record.since),
+                is_upgrade: seen.record.as_ref().is_some_and(|record| record.replaces(&target.version)),
+                needs_cpi: target.needs_cpi,
                 is_removing: false,
+                is_recovered: seen.record.as_ref().is_some_and(|record| record.is_recovered),
             };
             Some(Action::Apply {
                 driver,
                 change: *change,
                 record,
+                takes_over: target.adopts,
                 rendered: Arc::clone(seen.rendered.as_ref()?),
             })
         }
         // What was begun is finished, also where the driver is to run again.
         Step::Remove | Step::Wait(Hold { reason: reason::REMOVING, .. }) if seen.is_due => {
-            let Found::Ours(Installed { version, digest, health }) = &seen.found else { return None };
-            let since = seen.record.as_ref().map_or(now, |record| record.since);
-            let (version, digest) = (version.clone(), digest.clone());
-            let is_removing = *health == Health::Removing;
-            Some(Action::Remove(driver, Record { version, digest, since, is_removing }))
+            Some(Action::Remove(driver, seen.record.clone()?))
         }
-        Step::Release => Some(Action::Release(driver)),
+        Step::Release => Some(Action::Release(driver, seen.record.clone()?)),
         _ => None,
     }
 }

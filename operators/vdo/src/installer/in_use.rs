@@ -10,9 +10,8 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::foreign;
+use crate::foreign::{self, Workloads};
 use crate::nodes::CSI_DRIVER;
-use crate::plan::Drivers;
 
 /// Objects that one answer of the API server has.
 const PAGE: u32 = 100;
@@ -64,27 +63,21 @@ fn snapshots(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
 }
 
-/// Returns what shows drivers of other tools.
-pub(crate) async fn foreign(client: &Client, sets: &[String]) -> Result<Drivers<Option<String>>, Error> {
-    let mut found = Drivers::<Option<String>>::default();
+/// Returns what the workloads of the cluster show of drivers.
+pub(crate) async fn workloads(client: &Client, sets: &[String]) -> Result<Workloads, Error> {
+    let mut all = Vec::new();
     let kinds = [types::<DaemonSet>(), types::<Deployment>()];
     for (types, resource) in kinds {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         pages(&api, |page| {
-            let mut workloads = page.items;
             // A list says its kind once, for all of its items.
-            for workload in &mut workloads {
-                workload.types = Some(types.clone());
-            }
-            let Drivers { cni, cpi, csi } = foreign::find(&workloads, sets);
-            found.cni = found.cni.take().or(cni);
-            found.cpi = found.cpi.take().or(cpi);
-            found.csi = found.csi.take().or(csi);
+            let of_kind = page.items.into_iter().map(|of| DynamicObject { types: Some(types.clone()), ..of });
+            all.extend(of_kind.filter(|workload| foreign::matters(workload, sets)));
             true
         })
         .await?;
     }
-    Ok(found)
+    Ok(foreign::find(&all, sets))
 }
 
 fn types<K: Resource<DynamicType = ()>>() -> (TypeMeta, ApiResource) {

@@ -7,9 +7,10 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::object::HasStatus;
 use kube::{Resource, ResourceExt as _};
-use operator_kit::{Cache, Triggers};
+use operator_kit::{Cache, Objects, Triggers};
 use serde::Serialize;
 
+use super::confirm::Asked;
 use crate::api::{
     DriverSet, DriverSetStatus, SKIP_CHECKS, VSphereConnection, VdoConfig, VdoConfigStatus,
     VsphereCloudConfig,
@@ -78,6 +79,9 @@ pub(crate) trait Asks:
     /// Returns the cache of its connections.
     fn connections(caches: &Caches) -> &Cache<Self::Connection>;
 
+    /// Returns the objects of the kind.
+    fn objects(asked: &Asked) -> &Objects<Self>;
+
     /// Returns what wakes objects of the kind.
     fn triggers(wakes: &Wakes) -> &Triggers<Self>;
 }
@@ -130,6 +134,10 @@ impl Asks for VdoConfig {
 
     fn connections(caches: &Caches) -> &Cache<VsphereCloudConfig> {
         &caches.clouds
+    }
+
+    fn objects(asked: &Asked) -> &Objects<Self> {
+        &asked.vdo_configs
     }
 
     fn triggers(wakes: &Wakes) -> &Triggers<Self> {
@@ -185,6 +193,10 @@ impl Asks for DriverSet {
 
     fn connections(caches: &Caches) -> &Cache<VSphereConnection> {
         &caches.connections
+    }
+
+    fn objects(asked: &Asked) -> &Objects<Self> {
+        &asked.driver_sets
     }
 
     fn triggers(wakes: &Wakes) -> &Triggers<Self> {

@@ -1,6 +1,6 @@
 //! What this process remembers: how far the drivers are, and which files could not be fetched.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,17 +22,18 @@ const REFRESH: SignedDuration = SignedDuration::from_mins(15);
 #[derive(Default)]
 pub(crate) struct Memory(Mutex<State>);
 
-#[derive(Default)]
-struct State {
+/// What is remembered, as a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct State {
     drivers: Drivers<Option<Applied>>,
     /// When the removal of a driver was carried on last.
     removals: Drivers<Option<Timestamp>>,
     /// By the identity of the source.
-    fetched: HashMap<String, Attempt>,
+    fetched: BTreeMap<String, Attempt>,
 }
 
 /// What was applied of a driver last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Applied {
     digest: String,
     /// Which of its objects are waited for.
@@ -52,6 +53,7 @@ impl Applied {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Attempt {
     at: Timestamp,
     failed: Option<Hold>,
@@ -59,7 +61,7 @@ struct Attempt {
 
 /// How far a driver is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Rollout {
+pub(crate) enum Rollout {
     /// It has not been looked at since the process started.
     Unknown,
     /// Everything of it runs.
@@ -81,7 +83,9 @@ impl Memory {
         let mut state = self.state();
         let applied = state.drivers.get_mut(driver);
         let known = applied.take().filter(|known| known.digest == digest);
-        let (waits_for, looks) = known.map(|known| (known.waits_for, known.looks)).unwrap_or_default();
+        // Until it is applied, it does not run: another object may look meanwhile.
+        let new = || (Some("it is being applied".to_owned()), 0);
+        let (waits_for, looks) = known.map_or_else(new, |known| (known.waits_for, known.looks));
         *applied = Some(Applied { digest: digest.to_owned(), waits_for, looks, at: now, has_changed: false });
     }
 
@@ -100,12 +104,12 @@ impl Memory {
     }
 
     /// Forgets a driver: it could not be applied, or is removed.
-    pub(super) fn forget(&self, driver: Driver) {
+    pub(crate) fn forget(&self, driver: Driver) {
         *self.state().drivers.get_mut(driver) = None;
     }
 
     /// Returns how far the driver is that was applied with this hash.
-    pub(super) fn rollout(&self, driver: Driver, digest: &str) -> Rollout {
+    pub(crate) fn rollout(&self, driver: Driver, digest: &str) -> Rollout {
         match self.state().drivers.get(driver) {
             Some(applied) if applied.digest == digest => {
                 applied.waits_for.clone().map_or(Rollout::Complete, Rollout::Waiting)
@@ -115,7 +119,7 @@ impl Memory {
     }
 
     /// Returns whether what is there of a driver is to be compared with what was applied.
-    pub(super) fn is_due(&self, driver: Driver, digest: &str, now: Timestamp) -> bool {
+    pub(crate) fn is_due(&self, driver: Driver, digest: &str, now: Timestamp) -> bool {
         let state = self.state();
         let applied = state.drivers.get(driver).as_ref().filter(|applied| applied.digest == digest);
         applied.is_none_or(|applied| {
@@ -124,14 +128,14 @@ impl Memory {
     }
 
     /// Notes that the removal of a driver is carried on.
-    pub(super) fn removing(&self, driver: Driver, now: Timestamp) {
+    pub(crate) fn removing(&self, driver: Driver, now: Timestamp) {
         let mut state = self.state();
         *state.drivers.get_mut(driver) = None;
         *state.removals.get_mut(driver) = Some(now);
     }
 
     /// Returns whether the removal of a driver is to be carried on.
-    pub(super) fn is_removal_due(&self, driver: Driver, now: Timestamp) -> bool {
+    pub(crate) fn is_removal_due(&self, driver: Driver, now: Timestamp) -> bool {
         self.state().removals.get(driver).is_none_or(|at| now.duration_since(at) >= REMOVAL)
     }
 
@@ -158,9 +162,51 @@ impl Memory {
     }
 }
 
+/// For the model.
+#[cfg(test)]
+impl Memory {
+    pub(crate) fn of(state: &State) -> Self {
+        Self(Mutex::new(state.clone()))
+    }
+
+    pub(crate) fn into_state(self) -> State {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// Returns what is remembered when all of it has happened at this time.
+    pub(crate) fn at(mut self, time: Timestamp) -> Self {
+        for driver in Driver::ALL {
+            if let Some(applied) = self.drivers.get_mut(driver) {
+                applied.at = time;
+            }
+            if let Some(removal) = self.removals.get_mut(driver) {
+                *removal = time;
+            }
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_being_applied_for_the_first_time_does_not_run_yet() {
+        let (memory, now) = (Memory::default(), Timestamp::UNIX_EPOCH);
+        let rollout = |digest: &str| memory.rollout(Driver::Cpi, digest);
+        assert_eq!(rollout("d"), Rollout::Unknown);
+        memory.applying(Driver::Cpi, "d", now);
+        assert_eq!(rollout("d"), Rollout::Waiting("it is being applied".to_owned()));
+        memory.applied(Driver::Cpi, None, true);
+        memory.applying(Driver::Cpi, "d", now);
+        assert_eq!(rollout("d"), Rollout::Complete, "it runs while it is compared");
+        memory.applying(Driver::Cpi, "e", now);
+        assert_eq!(rollout("e"), Rollout::Waiting("it is being applied".to_owned()));
+    }
 
     /// A kind that is not served yet, and an APIService, have no watch.
     #[test]

@@ -1,28 +1,26 @@
 //! Reads what is asked for, and what there is.
 
-mod aim;
-
-use std::collections::BTreeMap;
+mod gather;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use operator_kit::Key;
 
 use super::claims::{Claim, owners};
-use super::memory::Rollout;
+use super::known::{Known, needs_workloads, recover};
 use super::record::Record;
 use super::seen::{DriverSeen, Seen};
 use super::{Asks, Shared, in_use};
-use crate::api::{ManagementState, reason};
+use crate::api::reason;
 use crate::connection::said;
 use crate::desired::Desired;
 use crate::error::Error;
 use crate::matrix::Driver;
 use crate::metrics::Shown;
-use crate::nodes::{NodeSeen, State, Summary};
-use crate::plan::{Cluster, Drivers, Found, Health, Hold, Installed, Wanted};
+use crate::nodes::NodeSeen;
+use crate::plan::{Drivers, Hold, Wanted};
 use crate::window;
-use aim::{Aim, Aims};
+use gather::Aims;
 
 /// Reads what is asked for, and what there is.
 pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen, Error> {
@@ -37,50 +35,44 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
         Ok(is_open) => is_open,
         Err(hold) => return Ok(Seen::unusable(hold)),
     };
-    let records = records(shared).await?;
-    let mut seen = Seen {
-        cluster: Cluster { keeps_nodes: desired.keeps_nodes, is_window_open, ..Cluster::default() },
-        ..Seen::default()
-    };
+    let mut records = records(shared).await?;
     let is_deleted = object.meta().deletion_timestamp.is_some();
-    let foreign = foreign(shared, &desired, &records, is_deleted).await?;
+    let foreign = foreign(shared, &desired, &mut records, is_deleted).await?;
+    let (owners, nodes) = (owners(&shared.caches), nodes(shared));
+    let known = Known {
+        now,
+        uid: object.meta().uid.as_deref(),
+        is_deleted,
+        is_window_open,
+        desired: &desired,
+        owners: &owners,
+        records: &records,
+        foreign: &foreign,
+        nodes: &nodes,
+        memory: &shared.memory,
+    };
     let mut aims = Aims::new(shared, object, &desired, &records, foreign.cpi.is_some());
-    let owners = owners(&shared.caches);
+    let mut found = Drivers::default();
     for driver in Driver::ALL {
-        let other =
-            owners.get(driver).as_ref().filter(|owner| Some(&owner.uid) != object.meta().uid.as_ref());
-        let aim = match other {
-            // Another one decides: nothing is looked at.
-            Some(other) => Aim::none(other.hold(driver)),
-            None => aims.aim(driver, is_deleted).await?,
-        };
-        let wanted = match desired.wanted(driver, is_deleted, aim.target) {
-            Wanted::Unclear(hold) => Wanted::Unclear(hold),
-            _ if other.is_some() => Wanted::Unmanaged,
-            wanted => wanted,
-        };
-        let record = records.get(driver).clone();
-        let slot = seen.drivers.get_mut(driver);
-        *slot = DriverSeen {
-            wanted,
-            record,
-            choice: aim.choice,
-            rendered: aim.rendered,
-            ..DriverSeen::default()
-        };
+        if known.other(driver).is_none() {
+            *found.get_mut(driver) = Some(aims.aim(driver, is_deleted).await?);
+        }
     }
+    let mut seen = known.see(found);
     seen.files = std::mem::take(&mut aims.files);
-    (seen.cluster.invisible, seen.outdated) = aims.invisible();
-    let order = aims.order();
-    found(shared, &mut seen, &foreign, now);
-    nodes(shared, &desired, &mut seen, now);
-    guards(shared, &mut seen).await?;
+    if seen.is_guarded(Driver::Csi) {
+        seen.cluster.volumes = in_use::volumes(&shared.client).await?;
+    }
+    if seen.is_guarded(Driver::Cni) {
+        seen.cluster.pods = in_use::pods(&shared.client).await?;
+    }
     show(shared, &seen, &owners, object);
-    if let Some(order) = order.filter(|_| !is_deleted) {
+    if let Some(order) = aims.order().filter(|_| !is_deleted) {
         let known = shared.checkups.known(&order, now);
         seen.cluster.checks = known.checks();
         seen.checkup = Some((order, known));
     }
+    seen.take_sight(aims.sight());
     Ok(seen)
 }
 
@@ -98,84 +90,29 @@ async fn records(shared: &Shared) -> Result<Drivers<Option<Record>>, Error> {
     Ok(records)
 }
 
-/// Returns what shows drivers of other tools, where it matters.
+/// Returns what shows drivers of other tools, where it matters. Drivers that are ours and whose notes are gone get a record again.
 async fn foreign(
     shared: &Shared,
     desired: &Desired,
-    records: &Drivers<Option<Record>>,
+    records: &mut Drivers<Option<Record>>,
     is_deleted: bool,
 ) -> Result<Drivers<Option<String>>, Error> {
-    let is_open = |driver: &Driver| {
-        records.get(*driver).is_none() && desired.drivers.get(*driver).state == ManagementState::Managed
-    };
-    if is_deleted || !Driver::ALL.iter().any(is_open) {
+    if !needs_workloads(desired, records) {
         return Ok(Drivers::default());
     }
     let sets: Vec<_> = Driver::ALL.iter().map(|driver| shared.sets.get(*driver).id()).collect();
-    in_use::foreign(&shared.client, &sets).await
+    Ok(recover(in_use::workloads(&shared.client, &sets).await?, records, is_deleted))
 }
 
-/// Says what there is of each driver.
-fn found(shared: &Shared, seen: &mut Seen, foreign: &Drivers<Option<String>>, now: Timestamp) {
-    for driver in Driver::ALL {
-        let slot = seen.drivers.get_mut(driver);
-        let Some(record) = &slot.record else {
-            slot.found = foreign.get(driver).clone().map_or(Found::Absent, Found::Foreign);
-            continue;
-        };
-        let rollout = shared.memory.rollout(driver, &record.digest);
-        slot.is_unknown = rollout == Rollout::Unknown;
-        let health = match rollout {
-            _ if record.is_removing => Health::Removing,
-            Rollout::Complete => Health::Available,
-            Rollout::Waiting(why) => Health::Progressing(why),
-            Rollout::Unknown => Health::Progressing("it has not been looked at yet".to_owned()),
-        };
-        slot.is_due = match slot.wanted {
-            _ if record.is_removing => shared.memory.is_removal_due(driver, now),
-            Wanted::Removed => shared.memory.is_removal_due(driver, now),
-            _ => shared.memory.is_due(driver, &record.digest, now),
-        };
-        let (version, digest) = (record.version.clone(), record.digest.clone());
-        slot.found = Found::Ours(Installed { version, digest, health });
-    }
-}
-
-/// Says how far the Nodes are.
-fn nodes(shared: &Shared, desired: &Desired, seen: &mut Seen, now: Timestamp) {
+/// Returns what is known of the Nodes.
+fn nodes(shared: &Shared) -> Vec<NodeSeen> {
     let all = shared.nodes.all();
-    let csi_nodes = &shared.csi_nodes;
-    let nodes: Vec<NodeSeen> = all
-        .iter()
-        .map(|brief| {
-            let node: Node = brief.node();
-            let name = node.metadata.name.clone().unwrap_or_default();
-            NodeSeen::read(&node, csi_nodes.valid(&Key::new("", &name)).as_deref())
-        })
-        .collect();
-    seen.cluster.uninitialized =
-        nodes.iter().filter(|node| node.is_uninitialized).map(|node| node.name.clone()).collect();
-    seen.cluster.uninitialized.sort_unstable();
-    for driver in Driver::ALL {
-        let slot = seen.drivers.get_mut(driver);
-        let Some(since) = slot.record.as_ref().map(|record| record.since) else { continue };
-        let states: BTreeMap<String, State> = nodes
-            .iter()
-            .map(|node| {
-                let state = match driver {
-                    // What it runs on each Node is waited for in its rollout.
-                    Driver::Cni => State::Ready,
-                    Driver::Cpi => node.cpi(since, now),
-                    Driver::Csi => node.csi(desired.zones.is_some(), since, now),
-                };
-                (node.name.clone(), state)
-            })
-            .collect();
-        slot.nodes = Summary::of(states.iter().map(|(name, state)| (name.as_str(), state)));
-        if driver == Driver::Cpi && matches!(slot.wanted, Wanted::Present(_) | Wanted::Unclear(_)) {
-            seen.cpi_nodes = states;
-        }
-    }
+    let read = |brief: &crate::watched::BriefNode| {
+        let node: Node = brief.node();
+        let name = node.metadata.name.clone().unwrap_or_default();
+        NodeSeen::read(&node, shared.csi_nodes.valid(&Key::new("", &name)).as_deref())
+    };
+    all.iter().map(|brief| read(brief)).collect()
 }
 
 /// Shows in metrics what the drivers are and are to be, but those about which another object decides.
@@ -189,20 +126,4 @@ fn show<K: Asks>(shared: &Shared, seen: &Seen, owners: &Drivers<Option<Claim>>, 
         let installed = record.as_ref().map(|record| record.version.clone());
         shared.meters.show(driver, Shown { installed, wanted, nodes: nodes.clone() });
     }
-}
-
-/// Looks for what is in the way of a removal that has not begun.
-async fn guards(shared: &Shared, seen: &mut Seen) -> Result<(), Error> {
-    let is_removed = |driver| {
-        let seen: &DriverSeen = seen.drivers.get(driver);
-        seen.wanted == Wanted::Removed && seen.record.as_ref().is_some_and(|record| !record.is_removing)
-    };
-    let (is_storage, is_network) = (is_removed(Driver::Csi), is_removed(Driver::Cni));
-    if is_storage {
-        seen.cluster.volumes = in_use::volumes(&shared.client).await?;
-    }
-    if is_network {
-        seen.cluster.pods = in_use::pods(&shared.client).await?;
-    }
-    Ok(())
 }

@@ -8,10 +8,11 @@ use crate::choose::Choice;
 use crate::fetch::Source;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
-use crate::plan::{Cluster, Drivers, Found, Hold, Step, Wanted, plan};
+use crate::plan::{Change, Cluster, Drivers, Found, Hold, Step, Wanted, plan};
 use crate::render::Rendered;
 use crate::status::Report;
 
+use super::aim::Sight;
 use super::record::Record;
 
 /// What was seen.
@@ -75,6 +76,26 @@ impl Seen {
     /// Returns whether a driver that is installed has not been looked at yet, or files are to be fetched first.
     pub(crate) fn is_incomplete(&self) -> bool {
         !self.files.is_empty() || Driver::ALL.iter().any(|driver| self.drivers.get(*driver).is_unknown)
+    }
+
+    /// Returns whether it has to be known what uses a driver: its removal has not begun.
+    pub(crate) fn is_guarded(&self, driver: Driver) -> bool {
+        let seen = self.drivers.get(driver);
+        seen.wanted == Wanted::Removed && seen.record.as_ref().is_some_and(|record| !record.is_removing)
+    }
+
+    /// Takes in what the vCenters of CPI show. Where CPI would be changed, what they have shown some time ago does not count: it deletes
+    /// Nodes.
+    pub(crate) fn take_sight(&mut self, sight: Sight) {
+        let Sight { invisible, old, is_recent } = sight;
+        let is_clear = invisible.as_ref().is_some_and(Vec::is_empty);
+        self.cluster.invisible = invisible;
+        let changes = |step: &Step| matches!(step, Step::Apply(change) if *change != Change::Maintain);
+        let is_decisive = is_clear && !is_recent && !self.cluster.keeps_nodes && changes(&self.steps().cpi);
+        if is_decisive {
+            self.cluster.invisible = None;
+        }
+        self.outdated = if is_clear && !is_decisive { Vec::new() } else { old };
     }
 
     /// Returns the step of each driver.

@@ -19,9 +19,15 @@ fn running() -> Seen {
         found: Found::Ours(Installed {
             version: version.clone(),
             digest: digest.clone(),
+            needs_cpi: false,
             health: Health::Available,
         }),
-        record: Some(Record { version, digest, since, is_removing: false }),
+        record: Some(Record {
+            digest,
+            since,
+            is_recovered: false,
+            ..Record::recovered(&version.to_string())
+        }),
         nodes: Summary { total: 1, ready: 1, ..Summary::default() },
         ..DriverSeen::default()
     };

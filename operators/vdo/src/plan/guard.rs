@@ -13,6 +13,8 @@ pub struct Cluster {
     pub uninitialized: Vec<String>,
     /// Nodes whose machine the account of CPI does not see in the datacenters that are named; `None` while that is not known.
     pub invisible: Option<Vec<String>>,
+    /// Whether an object decides about CPI. Else it is not known how it is.
+    pub is_cpi_kept: bool,
     /// Whether CPI keeps Nodes whose machine it does not see.
     pub keeps_nodes: bool,
     /// Volumes, attachments and snapshots of CSI, such as `PersistentVolume pvc-1`.

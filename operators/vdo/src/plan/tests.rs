@@ -19,7 +19,12 @@ fn present(number: u64) -> Wanted {
 }
 
 fn ours(number: u64, health: Health) -> Found {
-    Found::Ours(Installed { version: version(number), digest: "a".to_owned(), health })
+    Found::Ours(Installed { version: version(number), digest: "a".to_owned(), needs_cpi: false, health })
+}
+
+fn installed(number: u64) -> Installed {
+    let Found::Ours(installed) = available(number) else { unreachable!() };
+    installed
 }
 
 fn available(number: u64) -> Found {
@@ -114,21 +119,52 @@ fn csi_that_needs_cpi_waits_for_some_cpi() {
         cpi: wanted_cpi,
         csi: Wanted::Present(Target { needs_cpi: true, ..target(1) }),
     };
-    let csi = |wanted: &Drivers<Wanted>, cpi: Found, csi: Found| {
+    let csi_in = |wanted: &Drivers<Wanted>, cpi: Found, csi: Found, is_cpi_kept: bool| {
         let found = Drivers { cni: Found::Absent, cpi, csi };
-        let [_, cpi, csi] = steps(&plan(wanted, &found, &cluster()));
+        let [_, cpi, csi] = steps(&plan(wanted, &found, &Cluster { is_cpi_kept, ..cluster() }));
         (cpi, csi)
     };
+    let csi = |wanted: &Drivers<Wanted>, cpi: Found, csi: Found| csi_in(wanted, cpi, csi, true);
     let pair = |cpi: &str, csi: &str| (cpi.to_owned(), csi.to_owned());
     assert_eq!(
         csi(&needs(Wanted::Unmanaged), Found::Absent, Found::Absent),
         pair("Rest", "Blocked CpiRequired")
     );
     assert_eq!(csi(&needs(Wanted::Unmanaged), foreign(), Found::Absent), pair("Rest", "Install"));
+    // One of another object.
+    assert_eq!(
+        csi(&needs(Wanted::Unmanaged), progressing(1), Found::Absent),
+        pair("Rest", "Wait WaitingForDriver")
+    );
+    assert_eq!(csi(&needs(Wanted::Unmanaged), available(1), Found::Absent), pair("Rest", "Install"));
+    // Of one about which no object decides, it is not known how it is.
+    assert_eq!(
+        csi_in(&needs(Wanted::Unmanaged), progressing(1), Found::Absent, false),
+        pair("Rest", "Install")
+    );
     assert_eq!(
         csi(&needs(Wanted::Removed), available(1), available(1)),
         pair("Blocked CpiRequired", "Maintain")
     );
+}
+
+/// The CSI may be of another object, or let go of.
+#[test]
+fn cpi_stays_while_a_csi_is_there_that_needs_it() {
+    let csi = Found::Ours(Installed { needs_cpi: true, ..installed(1) });
+    let wanted = Drivers { cpi: Wanted::Removed, ..Drivers::default() };
+    let cpi = |csi: Found, health: Health| {
+        let found = Drivers { cni: Found::Absent, cpi: ours(1, health), csi };
+        steps(&plan(&wanted, &found, &cluster()))[1].clone()
+    };
+    assert_eq!(cpi(csi.clone(), Health::Available), "Blocked CpiRequired");
+    assert_eq!(cpi(available(1), Health::Available), "Remove");
+    assert_eq!(cpi(csi, Health::Removing), "Remove");
+    // One that goes is of no use.
+    let needs =
+        Drivers { csi: Wanted::Present(Target { needs_cpi: true, ..target(1) }), ..Drivers::default() };
+    let found = Drivers { cpi: ours(1, Health::Removing), ..Drivers::default() };
+    assert_eq!(steps(&plan(&needs, &found, &cluster()))[2], "Blocked CpiRequired");
 }
 
 #[test]
@@ -141,8 +177,7 @@ fn cpi_is_not_changed_while_its_account_may_not_see_every_machine() {
     };
     let unknown = Cluster { invisible: None, ..cluster() };
     let hidden = Cluster { invisible: Some((0..25).map(|at| format!("n{at}")).collect()), ..cluster() };
-    let old_settings =
-        Found::Ours(Installed { digest: "b".to_owned(), version: version(2), health: Health::Available });
+    let old_settings = Found::Ours(Installed { digest: "b".to_owned(), ..installed(2) });
     for found in [Found::Absent, available(1), available(3), old_settings] {
         assert_eq!(cpi(found.clone(), &unknown).0, "Wait MachinesUnknown", "{found:?}");
         let (step, hold) = cpi(found.clone(), &hidden);
@@ -179,11 +214,7 @@ fn versions_change_one_after_the_other_and_in_the_window() {
 
 #[test]
 fn settings_change_at_once() {
-    let found = all(&Found::Ours(Installed {
-        version: version(1),
-        digest: "b".to_owned(),
-        health: Health::Available,
-    }));
+    let found = all(&Found::Ours(Installed { digest: "b".to_owned(), ..installed(1) }));
     let closed = Cluster { is_window_open: false, ..cluster() };
     assert_eq!(steps(&plan(&all(&present(1)), &found, &closed)), ["Configure"; 3]);
 }

@@ -2,7 +2,12 @@ use super::*;
 use crate::version::Version;
 
 fn found(health: Health) -> Found {
-    Found::Ours(Installed { version: Version::new(3, 7, 3), digest: "abc".to_owned(), health })
+    Found::Ours(Installed {
+        version: Version::new(3, 7, 3),
+        digest: "abc".to_owned(),
+        needs_cpi: false,
+        health,
+    })
 }
 
 fn report(found: Found, step: Step, nodes: Summary) -> Report {

@@ -72,7 +72,12 @@ impl Operator {
                         Progress::Waiting(members) => Health::Progressing(format!("{members:?}")),
                     };
                     let digest = rendered.digest(&sources);
-                    Found::Ours(Installed { version: choice.version.clone().unwrap(), digest, health })
+                    Found::Ours(Installed {
+                        version: choice.version.clone().unwrap(),
+                        digest,
+                        needs_cpi: false,
+                        health,
+                    })
                 }
                 (Step::Remove, _) => {
                     self.note(format!("{driver} Remove"));

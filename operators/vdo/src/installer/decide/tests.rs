@@ -1,15 +1,10 @@
 use super::*;
 use crate::nodes::Summary;
-use crate::plan::{Cluster, Target};
+use crate::plan::{Cluster, Found, Health, Installed, Target};
 use crate::version::Version;
 
 fn record(patch: u64) -> Record {
-    Record {
-        version: Version::new(1, 0, patch),
-        digest: "d".to_owned(),
-        since: Timestamp::UNIX_EPOCH,
-        is_removing: false,
-    }
+    Record { digest: "d".to_owned(), is_recovered: false, ..Record::recovered(&format!("1.0.{patch}")) }
 }
 
 fn target(patch: u64) -> Wanted {
@@ -24,10 +19,11 @@ fn target(patch: u64) -> Wanted {
 /// Returns a driver that was applied, with one Node that it serves.
 fn installed(wanted: Wanted, health: Health, is_due: bool) -> DriverSeen {
     let Record { version, digest, .. } = record(1);
+    let is_removing = health == Health::Removing;
     DriverSeen {
         wanted,
-        found: Found::Ours(Installed { version, digest, health }),
-        record: Some(record(1)),
+        found: Found::Ours(Installed { version, digest, needs_cpi: false, health }),
+        record: Some(Record { is_removing, ..record(1) }),
         rendered: Some(Arc::new(Rendered::default())),
         nodes: Summary { total: 1, ready: 1, ..Summary::default() },
         is_due,
@@ -48,7 +44,7 @@ fn now() -> Timestamp {
 fn short(turn: &Turn<Plan>) -> String {
     match turn {
         Turn::Act(Plan::Fetch(files)) => format!("fetch {}", files.len()),
-        Turn::Act(Plan::Change(actions, outdated)) => {
+        Turn::Act(Plan::Change { actions, outdated, .. }) => {
             let actions: Vec<_> = actions
                 .iter()
                 .map(|action| match action {
@@ -56,7 +52,7 @@ fn short(turn: &Turn<Plan>) -> String {
                         format!("{driver} {change:?} {} since {}", record.version, record.since.as_second())
                     }
                     Action::Remove(driver, record) => format!("{driver} remove {}", record.is_removing),
-                    Action::Release(driver) => format!("{driver} release"),
+                    Action::Release(driver, _) => format!("{driver} release"),
                 })
                 .collect();
             format!("{} ask {}", actions.join(", "), outdated.len())

@@ -17,8 +17,7 @@ fn wishes() -> Vec<Wanted> {
 }
 
 fn states() -> Vec<Found> {
-    let other =
-        Found::Ours(Installed { version: version(1), digest: "b".to_owned(), health: Health::Available });
+    let other = Found::Ours(Installed { digest: "b".to_owned(), ..installed(1) });
     vec![
         Found::Absent,
         foreign(),
@@ -98,12 +97,9 @@ fn check_one(
                         why()
                     );
                     let is_ready = driver != Driver::Csi || cluster.uninitialized.is_empty();
-                    assert!(
-                        is_ready
-                            && (!target.needs_cpi || driver != Driver::Csi || found.cpi != Found::Absent),
-                        "{}",
-                        why()
-                    );
+                    let has_cpi = is_working(&found.cpi)
+                        || matches!(&found.cpi, Found::Ours(cpi) if cpi.health != Health::Removing);
+                    assert!(is_ready && (!target.needs_cpi || driver != Driver::Csi || has_cpi), "{}", why());
                 }
                 Change::Upgrade | Change::Downgrade => {
                     assert!(cluster.is_window_open, "{}", why());
@@ -193,7 +189,8 @@ impl World {
                     let Wanted::Present(target) = wanted.get(driver) else { panic!("{plan:?}") };
                     let (version, digest) = (target.version.clone(), target.digest.clone());
                     let health = Health::Progressing("it starts".to_owned());
-                    *self.found(driver) = Found::Ours(Installed { version, digest, health });
+                    *self.found(driver) =
+                        Found::Ours(Installed { version, digest, needs_cpi: target.needs_cpi, health });
                     self.log.push(format!("{driver} {change:?}"));
                 }
                 Step::Remove => {

@@ -1,51 +1,35 @@
-//! How a driver is to run: its version, and its objects.
+//! Reads what decides how a driver is to run: connections, matrix, manifests.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt as _};
 use operator_kit::Key;
 
+use super::super::aim::{Aim, Basis, Link, Sight};
 use super::super::files::{self, Chosen, Lack};
 use super::super::record::Record;
 use super::super::seen::File;
 use super::super::{Asks, Shared};
 use crate::api::{ManagementState, reason};
 use crate::checkup::Order;
-use crate::choose::{self, Choice, Policy, Surroundings, choose};
+use crate::choose::Choice;
 use crate::config::{CSI_NAMESPACE, CSI_SECRET, ClusterId, Vcenter};
-use crate::connection::{Answer, Connection as _, Login};
+use crate::connection::Connection as _;
 use crate::desired::Desired;
 use crate::error::Error;
 use crate::matrix::Driver;
-use crate::plan::{Drivers, Hold, Target};
+use crate::plan::{Drivers, Hold};
 use crate::problem::Problem;
 use crate::render::{Rendered, render};
 use crate::version::{Kubernetes, Version};
 
-/// A vCenter that does not show machines is asked again after this time.
-const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// ConfigMap with the cluster id that CSI has made itself.
 const OWN_CLUSTER_ID: &str = "vsphere-csi-cluster-id";
-
-/// How a driver is to run.
-pub(super) struct Aim {
-    /// Its version, or why it is not known how it is to run.
-    pub(super) target: Result<Target, Hold>,
-    pub(super) choice: Option<Choice>,
-    pub(super) rendered: Option<Arc<Rendered>>,
-}
-
-impl Aim {
-    /// Returns that it is not known how the driver is to run.
-    pub(super) fn none(hold: Hold) -> Self {
-        Self { target: Err(hold), choice: None, rendered: None }
-    }
-}
 
 /// Finds out how drivers are to run.
 pub(super) struct Aims<'a, K: Asks> {
@@ -64,15 +48,6 @@ pub(super) struct Aims<'a, K: Asks> {
     pub(super) files: Vec<File>,
 }
 
-/// A connection, with what is known of its vCenter.
-#[derive(Clone)]
-struct Link {
-    name: String,
-    uid: String,
-    login: Login,
-    answer: Option<Arc<Answer>>,
-}
-
 impl<'a, K: Asks> Aims<'a, K> {
     pub(super) fn new(
         shared: &'a Shared,
@@ -89,7 +64,7 @@ impl<'a, K: Asks> Aims<'a, K> {
     /// Returns how a driver is to run.
     pub(super) async fn aim(&mut self, driver: Driver, is_deleted: bool) -> Result<Aim, Error> {
         if is_deleted || self.desired.drivers.get(driver).state != ManagementState::Managed {
-            return Ok(Aim::none(waits_for_nothing()));
+            return Ok(Aim::unasked());
         }
         match self.find(driver).await? {
             Ok(aim) => Ok(aim),
@@ -107,7 +82,11 @@ impl<'a, K: Asks> Aims<'a, K> {
             Ok(links) => links,
             Err(hold) => return Ok(Err(hold.into())),
         };
-        let surroundings = self.surroundings(&links).await?;
+        let kubernetes = match self.kubernetes {
+            Some(kubernetes) => kubernetes,
+            None => self.shared.kubernetes().await?,
+        };
+        self.kubernetes = Some(kubernetes);
         if self.chosen.is_none() {
             self.chosen = Some(files::matrix(self.shared, self.object).await?);
         }
@@ -115,38 +94,28 @@ impl<'a, K: Asks> Aims<'a, K> {
             Some(Ok(chosen)) => chosen,
             Some(Err(Lack::Hold(hold))) => return Ok(Err(hold.clone().into())),
             Some(Err(Lack::Files(files))) => return Ok(Err(Lack::Files(files.clone()))),
-            None => return Ok(Err(waits_for_nothing().into())),
+            None => return Ok(Ok(Aim::unasked())),
         };
-        let installed = self.records.get(driver).as_ref().map(|record| &record.version);
-        let mut policy = self.desired.drivers.get(driver).policy.policy(chosen.auto_upgrade, installed);
-        if surroundings.vcenters.len() < links.len() {
-            // A driver that runs is maintained also while a vCenter has not said which version it has.
-            let Some(installed) = installed else { return Ok(Err(not_ready(&links).into())) };
-            policy = Policy::Pinned(installed.clone());
-        }
-        let choice = choose(&chosen.matrix, driver, &surroundings, &policy, installed);
+        let basis = Basis {
+            desired: self.desired,
+            records: self.records,
+            has_foreign_cpi: self.has_foreign_cpi,
+            kubernetes,
+            matrix: &chosen.matrix,
+            auto_upgrade: chosen.auto_upgrade,
+        };
+        let choice = match basis.choose(driver, &links) {
+            Ok(choice) => choice,
+            Err(hold) => return Ok(Err(hold.into())),
+        };
         if driver == Driver::Csi {
             self.csi.clone_from(&choice.version);
         }
-        let rendered = match self.rendered(chosen, &choice, &links).await? {
+        let rendered = match self.rendered(&basis, &choice, &links).await? {
             Ok(rendered) => rendered,
             Err(lack) => return Ok(Err(lack)),
         };
-        // What a Secret is made of is not in the hash of its driver by itself.
-        let mut sources: Vec<_> = links.iter().map(|link| link.login.identity.clone()).collect();
-        if driver == Driver::Csi {
-            sources.push(self.desired.in_secret());
-        }
-        let target = self.desired.target(&chosen.matrix, &choice, &rendered, &sources);
-        // No driver gets an account that the vCenter has not accepted. One that runs with the account that it has is maintained.
-        let is_verified =
-            |link: &Link| link.answer.as_ref().is_some_and(|answer| answer.verifies(&link.login));
-        let record = self.records.get(driver).as_ref();
-        let is_same = |target: &Target| record.is_some_and(|record| record.digest == target.digest);
-        if target.as_ref().is_ok_and(|target| !is_same(target)) && !links.iter().all(is_verified) {
-            return Ok(Err(not_ready(&links).into()));
-        }
-        Ok(Ok(Aim { target, choice: Some(choice), rendered: rendered.ok().map(Arc::new) }))
+        Ok(basis.aim(&choice, rendered, &links).map_err(Lack::Hold))
     }
 
     /// Returns the connections of a driver.
@@ -173,25 +142,10 @@ impl<'a, K: Asks> Aims<'a, K> {
         Ok(Ok(links))
     }
 
-    async fn surroundings(&mut self, links: &[Link]) -> Result<Surroundings, Error> {
-        let kubernetes = match self.kubernetes {
-            Some(kubernetes) => kubernetes,
-            None => self.shared.kubernetes().await?,
-        };
-        self.kubernetes = Some(kubernetes);
-        let vcenters = links.iter().filter_map(|link| {
-            let server = link.login.vcenter.as_ref().ok()?.server.clone();
-            Some(choose::Vcenter { server, version: link.answer.as_ref()?.version? })
-        });
-        let wants_cpi = self.desired.drivers.cpi.state == ManagementState::Managed;
-        let has_cpi = wants_cpi || self.has_foreign_cpi || self.records.cpi.is_some();
-        Ok(Surroundings { kubernetes, vcenters: vcenters.collect(), has_cpi })
-    }
-
     /// Returns the objects of the version that was chosen.
     async fn rendered(
         &self,
-        chosen: &Chosen,
+        basis: &Basis<'_>,
         choice: &Choice,
         links: &[Link],
     ) -> Result<Result<Result<Rendered, Vec<Problem>>, Lack>, Error> {
@@ -199,7 +153,7 @@ impl<'a, K: Asks> Aims<'a, K> {
         let Some((version, release)) = choice
             .version
             .as_ref()
-            .and_then(|version| Some((version.clone(), chosen.matrix.release(driver, version)?)))
+            .and_then(|version| Some((version.clone(), basis.matrix.release(driver, version)?)))
         else {
             return Ok(Ok(Err(Vec::new())));
         };
@@ -215,10 +169,7 @@ impl<'a, K: Asks> Aims<'a, K> {
         };
         let nodes = self.shared.nodes.all();
         let control_plane = nodes.iter().filter(|node| node.is_control_plane()).count();
-        let mut settings = self.desired.settings(driver, version.clone(), control_plane);
-        settings.is_upgrade =
-            self.records.get(driver).as_ref().is_some_and(|record| record.version != version);
-        Ok(Ok(render(manifests, configuration, &settings)))
+        Ok(Ok(render(manifests, configuration, &basis.settings(driver, &version, control_plane))))
     }
 
     /// Returns the objects that the driver reads.
@@ -270,31 +221,13 @@ impl<'a, K: Asks> Aims<'a, K> {
         Some(order).filter(|order| !order.vcenters.is_empty())
     }
 
-    /// Returns the Nodes whose machine no account of CPI sees, if that is known; and the connections to ask again.
-    pub(super) fn invisible(&self) -> (Option<Vec<String>>, Vec<(String, String)>) {
+    /// Returns what the vCenters of CPI show of the Nodes' machines.
+    pub(super) fn sight(&self) -> Sight {
         let names = &self.desired.drivers.get(Driver::Cpi).connections;
         let links: Vec<_> = names.iter().filter_map(|name| self.links.get(name)?.as_ref()).collect();
-        let current: Vec<_> = links
-            .iter()
-            .filter_map(|link| link.answer.as_ref().filter(|answer| answer.identity == link.login.identity))
-            .collect();
-        if current.is_empty() || current.len() < names.len() {
-            return (None, Vec::new());
-        }
         let nodes = self.shared.nodes.all();
-        let is_seen = |uuid: &str| current.iter().any(|answer| answer.sees(uuid));
-        let unseen = nodes.iter().filter(|node| !is_seen(node.uuid()));
-        let mut unseen: Vec<_> = unseen.map(|node| node.name_any()).collect();
-        unseen.sort_unstable();
-        let now = self.shared.clock.now();
-        let is_old = |link: &&&Link| {
-            let answer = link.answer.as_ref();
-            let is_asked = self.shared.answers.is_stale(&link.uid);
-            !is_asked && answer.is_some_and(|answer| now.duration_since(answer.at) >= AGAIN)
-        };
-        let old = links.iter().filter(|_| !unseen.is_empty()).filter(is_old);
-        let old = old.map(|link| (link.uid.clone(), link.name.clone())).collect();
-        (Some(unseen), old)
+        let nodes = nodes.iter().map(|node| (node.name_any(), node.uuid()));
+        Sight::of(&links, names.len(), nodes, self.shared.clock.now())
     }
 }
 
@@ -303,8 +236,8 @@ async fn link<K: Asks>(shared: &Shared, object: &K, name: &str) -> Result<Option
     let Some(connection) = K::connections(&shared.caches).valid(&key) else { return Ok(None) };
     let uid = connection.uid().unwrap_or_default();
     let login = shared.logins.read(&*connection).await?;
-    let answer = shared.answers.get(&uid);
-    Ok(Some(Link { name: name.to_owned(), uid, login, answer }))
+    let (answer, is_asked) = (shared.answers.get(&uid), shared.answers.is_stale(&uid));
+    Ok(Some(Link { name: name.to_owned(), uid, login, answer, is_asked }))
 }
 
 impl Shared {
@@ -330,21 +263,4 @@ impl Shared {
 
 fn dynamic(object: &(impl serde::Serialize + kube::Resource<DynamicType = ()>)) -> Option<DynamicObject> {
     serde_json::from_value(serde_json::to_value(object).ok()?).ok()
-}
-
-/// What is said of a driver that is not to run.
-fn waits_for_nothing() -> Hold {
-    Hold { reason: reason::AS_ASKED, message: String::new() }
-}
-
-fn not_ready(links: &[Link]) -> Hold {
-    let is_ready = |link: &&Link| {
-        let answer = link.answer.as_ref();
-        answer.is_some_and(|answer| answer.verifies(&link.login) && answer.version.is_some())
-    };
-    let open = links.iter().filter(|link| !is_ready(link));
-    let names: Vec<_> = open.map(|link| link.name.clone()).collect();
-    let message =
-        format!("the accounts of {} have not been verified: their conditions say why", names.join(", "));
-    Hold { reason: reason::CONNECTION_NOT_READY, message }
 }
