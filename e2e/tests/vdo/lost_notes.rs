@@ -23,8 +23,12 @@ async fn drivers_whose_notes_are_gone_are_kept_and_removed() {
     // Nothing tells that a ConfigMap with notes has gone.
     rig.kubectl(&["annotate", "configmap", "compat-matrix-config", "touched=once"]).await.unwrap();
     eventually("the notes are there again", PATIENCE, async || {
-        let notes = rig.get("kube-system", "configmap", "vdo-cpi").await?;
-        Ok(notes.filter(|notes| notes["data"]["version"] == "1.36.0" && notes["data"]["recovered"].is_null()))
+        for (name, version) in [("vdo-cpi", "1.36.0"), ("vdo-csi", "3.7.3")] {
+            let notes = rig.get("kube-system", "configmap", name).await?.unwrap_or_default();
+            let is_whole = notes["data"]["version"] == version && notes["data"]["recovered"].is_null();
+            anyhow::ensure!(is_whole, "{name} has {}", notes["data"]);
+        }
+        Ok(Some(()))
     })
     .await
     .unwrap();

@@ -153,7 +153,8 @@ fn applies_wrongly(
         return Some(Wrong::Early(driver));
     }
     let cpi = &state.sets[number(Driver::Cpi)];
-    let has_cpi = has_foreign(cpi) || has_ours(cpi) && !is_removing(operator, cpi) || has_news;
+    let has_ours = has_ours(cpi) && !is_removing(operator, cpi);
+    let has_cpi = has_ours || is_there(Driver::Cpi) || has_news;
     (driver == Driver::Csi && !has_cpi).then_some(Wrong::WithoutCpi)
 }
 
