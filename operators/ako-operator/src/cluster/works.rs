@@ -1,11 +1,8 @@
 //! Where the AKO of a Cluster works, as its workload cluster says. Pure.
 
-use kube::ResourceExt;
-
 use super::addon::Owner;
 use super::live::Live;
 use crate::api::{ADMIN_TENANT, Place, Works};
-use crate::delivery::{PLACE_ANNOTATION, place_of};
 
 /// Reads where AKO works: in its ConfigMap. `is_leaving`: whether AKO has begun to leave.
 pub(crate) fn works(live: &Live, owner: &Owner, is_leaving: bool) -> Works {
@@ -27,10 +24,7 @@ pub(crate) fn works(live: &Live, owner: &Owner, is_leaving: bool) -> Works {
     let (Some(controller), Some(cloud)) = (text("controllerIP"), text("cloudName")) else { return nothing };
     // As AKO has it.
     let tenant = text("tenantName").unwrap_or_else(|| ADMIN_TENANT.to_owned());
-    let place = Place { controller, cloud, tenant, scope: None };
-    let written = place_of(|key| config.data["data"][key].as_str());
-    let is_as_written = config.annotations().get(PLACE_ANNOTATION) == Some(&written);
-    if is_as_written { Works::Delivered(place) } else { Works::At(place) }
+    Works::At(Place { controller, cloud, tenant, scope: None })
 }
 
 #[cfg(test)]
@@ -46,9 +40,7 @@ mod tests {
     fn live(has_set: bool, config: Option<&Value>, is_ours: bool) -> Live {
         let object = |data: Value| {
             let labels = json!({ MANAGED_BY_LABEL: if is_ours { MANAGED_BY } else { "helm" } });
-            let annotations = json!({ PLACE_ANNOTATION: r#"["avi","cloud","t"]"# });
-            let metadata = json!({ "name": "x", "labels": labels, "annotations": annotations });
-            let object = json!({ "metadata": metadata, "data": data });
+            let object = json!({ "metadata": { "name": "x", "labels": labels }, "data": data });
             serde_json::from_value::<DynamicObject>(object).unwrap()
         };
         let found = removal().into_iter().filter_map(|target| match &*target.resource.kind {
@@ -74,24 +66,14 @@ mod tests {
             config[key] = value;
             config
         };
-        let place = |tenant: &str| {
+        let at = |tenant: &str| {
             let [controller, cloud, tenant] = ["avi", "cloud", tenant].map(str::to_owned);
-            Place { controller, cloud, tenant, scope: None }
+            Works::At(Place { controller, cloud, tenant, scope: None })
         };
-        let delivered = || Works::Delivered(place("t"));
         for (what, live, wanted) in [
-            ("all", live(true, Some(&config()), true), delivered()),
-            ("its StatefulSet is gone", live(false, Some(&config()), true), delivered()),
-            (
-                "changed by hand",
-                live(true, Some(&with("tenantName", json!("u"))), true),
-                Works::At(place("u")),
-            ),
-            (
-                "the default of AKO",
-                live(true, Some(&with("tenantName", json!(""))), true),
-                Works::At(place("admin")),
-            ),
+            ("all", live(true, Some(&config()), true), at("t")),
+            ("its StatefulSet is gone", live(false, Some(&config()), true), at("t")),
+            ("the default of AKO", live(true, Some(&with("tenantName", json!(""))), true), at("admin")),
             ("no cloud", live(true, Some(&with("cloudName", Value::Null)), true), Works::Unknown),
             ("no ConfigMap", live(true, None, true), Works::Unknown),
             ("nothing", live(false, None, true), Works::Nowhere),

@@ -34,7 +34,6 @@ pub use dry_run::refusal;
 pub use kinds::{AKO_GROUP, AwaitedKind, GATEWAY_API_GROUP, SERVICES_API_GROUP, awaited_kinds};
 pub use matrix::{AkoMinor, Support};
 pub use objects::{Delivery, cluster_name, objects, removal};
-pub(crate) use settings::place_of;
 pub use way::{Setting, Way, Ways, form_of};
 
 /// Namespace of AKO in a workload cluster.
@@ -55,9 +54,6 @@ pub const MANAGED_BY: &str = crate::api::FINALIZER;
 pub const MARKER: &str = "clustername";
 /// Annotation of AKO's Pods: a hash of all settings that AKO reads only when it starts.
 pub const HASH_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/settings-hash";
-
-/// Annotation of AKO's ConfigMap: where AKO works by the settings that this operator wrote, so that a change by another shows.
-pub const PLACE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/place";
 
 /// Everything that a delivery depends on.
 #[derive(Clone, Debug)]

@@ -14,11 +14,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::matrix::support;
-use super::settings::{place_of, settings};
+use super::settings::settings;
 use super::v2::{SERVICE_ACCOUNT, stateful_set};
 use super::{
-    CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE, Object, PLACE_ANNOTATION, SECRET,
-    STATEFUL_SET, Side, Support, Target,
+    CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE, Object, SECRET, STATEFUL_SET, Side,
+    Support, Target,
 };
 use crate::api::reason::INVALID_SPEC;
 use crate::problem::Problem;
@@ -97,10 +97,8 @@ pub fn objects(install: &Install) -> Result<Delivery, Problem> {
         objects.push(gateway_class());
     }
     let stateful_set = stateful_set(install, &settings, gateway_image);
-    let place = place_of(|key| settings.get(key).map(String::as_str));
-    let annotations = BTreeMap::from([(PLACE_ANNOTATION.to_owned(), place)]);
     let config_map = ConfigMap {
-        metadata: ObjectMeta { annotations: Some(annotations), ..metadata(Some(NAMESPACE), CONFIG_MAP) },
+        metadata: metadata(Some(NAMESPACE), CONFIG_MAP),
         data: Some(settings),
         ..ConfigMap::default()
     };

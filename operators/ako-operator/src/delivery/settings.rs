@@ -28,11 +28,6 @@ pub fn settings(install: &Install) -> Result<BTreeMap<String, String>, Problem> 
     Ok(settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// Returns the value of [`PLACE_ANNOTATION`](super::PLACE_ANNOTATION) for settings.
-pub(crate) fn place_of<'a>(setting: impl Fn(&str) -> Option<&'a str>) -> String {
-    json!(["controllerIP", "cloudName", "tenantName"].map(setting)).to_string()
-}
-
 /// Returns a hash of the settings that AKO reads only when it starts. The Secret is not part of it: AKO fails its liveness probe
 /// from a change of its Secret on, and a hash in an annotation would let readers of Pods guess at a password.
 pub(super) fn hash_of(settings: &BTreeMap<String, String>) -> String {
