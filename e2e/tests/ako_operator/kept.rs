@@ -80,7 +80,6 @@ async fn ako_stays_while_its_adc_cannot_be_read_or_is_gone() {
         store.objects("pool").filter(of_admin).count()
     });
     assert_eq!(left, 0, "nothing of it is left where it was");
-    stays_where_it_was_delivered_last(&walk, &tenant).await;
 }
 
 /// A person takes the finalizer off while another place is said: the record stays, and AKO.
@@ -91,33 +90,6 @@ async fn gets_its_finalizer_again(walk: &Walk) {
     walk.shows(&finalizers, "cluster.cluster.x-k8s.io ako-operator.network.tkg.tanzu.vmware.com").await;
     stays(walk, "PlaceChanged").await;
     is_recorded(walk, "adc", CLUSTER).await;
-}
-
-/// The records and the label are restored from before the move.
-async fn stays_where_it_was_delivered_last(walk: &Walk, tenant: &[&str]) {
-    let made = on_avi(walk, "virtualservice");
-    let record = async |adc: &str, clusters: &[&str]| {
-        let status = json!({ "status": { "deliveredTo": clusters } }).to_string();
-        let patch =
-            ["patch", "akodeploymentconfig", adc, "--subresource=status", "--type=merge", "-p", &status];
-        walk.rig.management.kubectl(&patch).await.unwrap();
-    };
-    let cluster = format!("default/{CLUSTER}");
-    let label = crate::LABEL;
-    walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{label}=")]).await.unwrap();
-    walk.says("AKOInstalled", "True PlaceChanged").await;
-    record("install-ako-for-all", &[]).await;
-    record("adc", &[&cluster]).await;
-    walk.explains("the record of \"adc\", which selects it, is older").await;
-    walk.says("AKOInstalled", "True PlaceChanged").await;
-    walk.workload_shows(tenant, "tkg-default-w1").await;
-    assert_eq!(on_avi(walk, "virtualservice"), made);
-
-    walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{label}-")]).await.unwrap();
-    is_recorded(walk, "install-ako-for-all", CLUSTER).await;
-    is_recorded(walk, "adc", "").await;
-    walk.says("AKOInstalled", "True AKOInstalled").await;
-    assert_eq!(on_avi(walk, "virtualservice"), made);
 }
 
 /// Asks for AKO to move to a place that does not work: it stays until that does.

@@ -17,7 +17,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use operator_kit::{Change, Foreign, Guarded, Key, conditions};
 
-use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, PRE_TERMINATE_HOOK};
+use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, MOVE_ANNOTATION, PRE_TERMINATE_HOOK};
 use crate::delivery::addon;
 use crate::endpoint::objects::{self, SERVICE_LABEL};
 use crate::endpoint::share_of;
@@ -185,12 +185,13 @@ fn claim_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
     (adc.meta().uid.clone(), adc.meta().deletion_timestamp.is_some(), adc.valid().is_some(), added)
 }
 
-/// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from, and whether it is looked for once it is gone.
+/// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from and records it, and whether it is looked for once it is gone.
 fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     let meta = cluster.meta();
     let said = cluster.valid().map(|cluster| (readiness(cluster), cluster.is_paused()));
     let is_going = meta.deletion_timestamp.is_some();
-    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, said)
+    let asks = meta.annotations.as_ref().and_then(|annotations| annotations.get(MOVE_ANNOTATION).cloned());
+    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), asks, is_going, meta.generation, said)
 }
 
 /// Returns what of a Machine its Cluster has to know: whether it is being deleted, and its hook.

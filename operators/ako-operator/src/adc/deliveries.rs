@@ -52,8 +52,7 @@ pub(crate) fn deliveries(
         let (text, is_of) = (key.to_string(), is_of(&name, &cluster, configs));
         let is_taken = || {
             let taken = recorded(all).chain(&delivered).chain(&unrecorded);
-            let has_come = || works(&cluster).is_some_and(|works| works.is_delivered_for(adc, &cluster));
-            find_elsewhere(all, adc, &key).is_some() && !has_come() || find_namesake(taken, &key).is_some()
+            find_elsewhere(all, adc, &key).is_some() || find_namesake(taken, &key).is_some()
         };
         let may_take =
             || record.is_free(&cluster) || works(&cluster).is_some_and(|works| works.fits(adc, &cluster));
@@ -328,28 +327,6 @@ mod tests {
             assert_eq!(found(&a, &recorded) == ["n/c"], stays, "{what}");
             assert_eq!(found(&b, &recorded), [""; 0], "{what}");
             assert_eq!(found(&b, &free) == ["n/c"], !stays, "{what}, and its record is gone");
-        }
-    }
-
-    /// As where a record was restored from before a move.
-    #[test]
-    fn a_cluster_is_recorded_again_where_its_ako_was_delivered_last() {
-        let delivered = |tenant: &str| {
-            let [controller, cloud, tenant] = ["avi", "c", tenant].map(str::to_owned);
-            Some(Works::Delivered(Place { controller, cloud, tenant, scope: None }))
-        };
-        let held = || vec![cluster("n/c", "b", &json!({ "finalizers": [FINALIZER] }))];
-        for (works, recorded, wanted) in [
-            (delivered("t"), &[][..], (true, false)),
-            (delivered("other"), &[], (true, true)),
-            (delivered("other"), &["n/c"], (false, true)),
-        ] {
-            let (a, b) = (adc("a", "t", &["n/c"]), adc("b", "other", recorded));
-            let all = Configs::of([Arc::clone(&a), Arc::clone(&b)]);
-            let found = [&a, &b].map(|adc| {
-                deliveries(adc, &all, held(), |_| true, |_| false, |_| works.clone()).delivered == ["n/c"]
-            });
-            assert_eq!(found, [wanted.0, wanted.1], "{works:?} {recorded:?}");
         }
     }
 

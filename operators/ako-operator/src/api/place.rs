@@ -101,10 +101,8 @@ pub enum Works {
     OfOthers,
     /// There is one, or there was and its user on AVI may be left, and nothing says where.
     Unknown,
-    /// There, as the settings of AKO say.
+    /// There.
     At(Place),
-    /// There, and the settings are those that this operator has written.
-    Delivered(Place),
 }
 
 impl Works {
@@ -112,7 +110,7 @@ impl Works {
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::At(place) | Self::Delivered(place) => Some(place),
+            Self::At(place) => Some(place),
             Self::Nowhere | Self::OfOthers | Self::Unknown => None,
         }
     }
@@ -122,19 +120,11 @@ impl Works {
     #[must_use]
     pub fn fits(&self, adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
         match self {
-            Self::OfOthers => true,
-            Self::Nowhere => !may_have_had_ako(cluster) || asks_for(cluster, adc),
+            // What others have installed hides what the Cluster had.
+            Self::Nowhere | Self::OfOthers => !may_have_had_ako(cluster) || asks_for(cluster, adc),
             Self::Unknown => false,
-            Self::At(at) | Self::Delivered(at) => {
-                at.is_same_for(&Place::from(&adc.spec), cluster.namespace(), cluster.name())
-            }
+            Self::At(at) => at.is_same_for(&Place::from(&adc.spec), cluster.namespace(), cluster.name()),
         }
-    }
-
-    /// Returns whether AKO of a Cluster was delivered for the place of an AKODeploymentConfig: a record of another place is older.
-    #[must_use]
-    pub fn is_delivered_for(&self, adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
-        matches!(self, Self::Delivered(_)) && self.fits(adc, cluster)
     }
 }
 
@@ -332,11 +322,6 @@ mod tests {
         ] {
             let fits = [&shared, &own].map(|adc| works.fits(adc, &new));
             assert_eq!(fits, [fits_shared, fits_own], "{works:?}");
-            assert!(!works.is_delivered_for(&shared, &new), "{works:?}");
-            if let Works::At(place) = works {
-                let delivered = Works::Delivered(place);
-                assert_eq!(delivered.is_delivered_for(&shared, &new), fits_shared, "{delivered:?}");
-            }
         }
     }
 
@@ -354,8 +339,9 @@ mod tests {
             (Some(("False", "AKODeploymentConfigMissing")), Some("other"), false),
             (Some(("False", "AKODeploymentConfigMissing")), Some("one"), true),
         ] {
-            let fits = Works::Nowhere.fits(&one, &cluster(said, asks));
-            assert_eq!(fits, wanted, "{said:?} {asks:?}");
+            for works in [Works::Nowhere, Works::OfOthers] {
+                assert_eq!(works.fits(&one, &cluster(said, asks)), wanted, "{works:?} {said:?} {asks:?}");
+            }
         }
     }
 

@@ -3,8 +3,6 @@
 //! That begins where a person has asked for it, AKO is known to work elsewhere, and it can come from there. The conditions of the Cluster say
 //! so before anything is changed, and once they do, it goes on to its end, whatever the annotation and the AKODeploymentConfig say then.
 
-use std::sync::Arc;
-
 use infra_clients::capi::Cluster;
 use kube::ResourceExt;
 use operator_kit::Key;
@@ -32,7 +30,7 @@ impl Known<'_> {
         }
         let has_begun = is_leaving(self.cluster);
         let may_begin = || self.hindrance(adc).is_none();
-        match (self.find_recorded_elsewhere(adc), &self.works) {
+        match (self.find_elsewhere(adc), &self.works) {
             (Some(_), works) => has_begun || works.is_some() && may_begin(),
             (None, None) => has_begun && self.is_unrecorded(),
             (None, Some(works)) if self.is_unrecorded() && !works.fits(adc, self.cluster) => {
@@ -48,7 +46,7 @@ impl Known<'_> {
         let works_elsewhere =
             |works: &Works| self.is_unrecorded() && works.place().is_some() && !works.fits(adc, self.cluster);
         let is_elsewhere =
-            self.find_recorded_elsewhere(adc).is_some() || self.works.as_ref().is_some_and(works_elsewhere);
+            self.find_elsewhere(adc).is_some() || self.works.as_ref().is_some_and(works_elsewhere);
         is_elsewhere && asks_for(self.cluster, adc) && adc.is_ready() && self.namesake().is_none()
     }
 
@@ -60,13 +58,6 @@ impl Known<'_> {
     /// Returns whether the Cluster may have AKO, and is in no record.
     fn is_unrecorded(&self) -> bool {
         is_held(&self.cluster.metadata) && self.recorded().is_none()
-    }
-
-    /// Returns the AKODeploymentConfig that has recorded the Cluster for another place than this one says; none where AKO was delivered from
-    /// here since then, as where a record was restored from before a move.
-    fn find_recorded_elsewhere(&self, adc: &AkoDeploymentConfig) -> Option<&Arc<AkoDeploymentConfig>> {
-        let has_come = self.works.as_ref().is_some_and(|works| works.is_delivered_for(adc, self.cluster));
-        self.find_elsewhere(adc).filter(|_| !has_come)
     }
 
     /// Returns why AKO does not leave for the place of an AKODeploymentConfig, and what to do; `None` if it may.
@@ -108,7 +99,7 @@ impl Known<'_> {
 
     /// Returns why an AKODeploymentConfig does not deliver to a Cluster whose AKO another one has recorded for another place.
     pub(crate) fn refuse_elsewhere(&self, adc: &AkoDeploymentConfig) -> Option<Obstacle> {
-        let (name, other) = (adc.name_any(), self.find_recorded_elsewhere(adc)?.name_any());
+        let (name, other) = (adc.name_any(), self.find_elsewhere(adc)?.name_any());
         let hindrance = self.hindrance(adc).unwrap_or_default();
         let message = format!(
             "AKO was delivered to the Cluster for the place that the AKODeploymentConfig {other:?} says, and {name:?} says another controller, \
@@ -117,12 +108,9 @@ impl Known<'_> {
         Some(self.obstacle(Problem { reason: reason::PLACE_CHANGED, message }))
     }
 
-    /// Returns why an AKODeploymentConfig does not deliver to a Cluster whose AKO works there; `None` if it does.
+    /// Returns why an AKODeploymentConfig cannot take over an AKO that is in no record; `None` if it can.
     pub(crate) fn refuse(&self, works: &Works, adc: &AkoDeploymentConfig) -> Option<Obstacle> {
-        if self.recorded().is_some() {
-            return self.refuse_older(works, adc);
-        }
-        if works.fits(adc, self.cluster) {
+        if self.recorded().is_some() || works.fits(adc, self.cluster) {
             return None;
         }
         let name = adc.name_any();
@@ -130,13 +118,12 @@ impl Known<'_> {
         let clean = format!("remove what has the marks of ako-{marks} on AVI by hand");
         let come = format!("annotate the Cluster with {MOVE_ANNOTATION}={name}: AKO comes from there");
         let problem = match works {
-            Works::At(at) | Works::Delivered(at) => Problem {
+            Works::At(Place { controller, cloud, tenant, .. }) => Problem {
                 reason: reason::PLACE_CHANGED,
                 message: format!(
-                    "AKO of the Cluster works at {}, as its ConfigMap says, and no AKODeploymentConfig has recorded that; {name:?}, which selects \
+                    "AKO of the Cluster works at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}, as its ConfigMap says, and no AKODeploymentConfig has recorded that; {name:?}, which selects \
                      the Cluster, says another place: create the AKODeploymentConfig again that AKO came from, so that it selects the Cluster; \
                      or: {}",
-                    describe(at),
                     self.hindrance(adc).unwrap_or_default()
                 ),
             },
@@ -158,23 +145,6 @@ impl Known<'_> {
         Some(self.obstacle(problem))
     }
 
-    /// Returns why an AKODeploymentConfig does not deliver to a Cluster that it has recorded: AKO was delivered to it for another place since
-    /// then, as where the record was restored from before a move.
-    fn refuse_older(&self, works: &Works, adc: &AkoDeploymentConfig) -> Option<Obstacle> {
-        let Works::Delivered(at) = works else { return None };
-        let is_its_own = adc.has_recorded(&Key::of(self.cluster));
-        if !is_its_own || at.is_same_for(&adc.place(), self.cluster.namespace(), self.cluster.name()) {
-            return None;
-        }
-        let message = format!(
-            "AKO was delivered to the Cluster for {}, as its ConfigMap {NAMESPACE}/{CONFIG_MAP} says, and the record of {:?}, which selects it, is \
-             older, as where it was restored from a backup: have the AKODeploymentConfig of that place select the Cluster, by its labels",
-            describe(at),
-            adc.name_any()
-        );
-        Some(Obstacle::Lasting(Problem { reason: reason::PLACE_CHANGED, message }))
-    }
-
     /// Returns what holds a move back that a person has asked for: where the pass has found why AKO cannot come, no watch says when that ends.
     fn obstacle(&self, problem: Problem) -> Obstacle {
         if matches!(self.can_serve, Some(Err(_))) {
@@ -189,10 +159,6 @@ impl Known<'_> {
         let taken = crate::api::recorded(&self.adcs.read).chain(&self.unrecorded);
         crate::api::find_namesake(taken, &Key::of(self.cluster))
     }
-}
-
-fn describe(Place { controller, cloud, tenant, .. }: &Place) -> String {
-    format!("controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}")
 }
 
 #[cfg(test)]

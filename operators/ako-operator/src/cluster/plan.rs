@@ -218,7 +218,9 @@ fn deliver(seen: &Seen, now: Timestamp) -> Decision {
     match &state.delivery {
         Delivery::None => Turn::Settled.into(),
         Delivery::Refused(obstacle) => {
-            let obstacle = find_namesake(seen).unwrap_or_else(|| obstacle.clone());
+            // Another place, above all: whatever else is missing, that comes first.
+            let lasts = |obstacle: &Obstacle| !matches!(obstacle, Obstacle::Brief(_) | Obstacle::Passing(_));
+            let obstacle = find_obstacle(seen).filter(lasts).unwrap_or_else(|| obstacle.clone());
             config_deletion::hold_back(seen, state, &obstacle)
                 .unwrap_or_else(|| hold_back(state, obstacle, false).into())
         }

@@ -38,7 +38,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
         let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED);
         let moves = seen.moves_to.is_some() && !seen.is_deleting;
         if (is_said || moves) && about != About::Pause && !unwanted.contains(&AKO_INSTALLED) {
-            let has_begun = seen.is_deleting || says_leaving(seen) || is_told(seen);
+            let has_begun = seen.is_deleting || says_leaving(seen) || knows_of_removal(seen);
             wanted.push(if has_begun { leaves(seen) } else { to_leave() });
         }
     } else {
@@ -72,7 +72,7 @@ pub fn leaving(seen: &Seen) -> Option<Report> {
 }
 
 /// Returns whether AKO knows that it has to remove what it made.
-fn is_told(seen: &Seen) -> bool {
+fn knows_of_removal(seen: &Seen) -> bool {
     matches!(&seen.workload, Workload::Open(state) if state.installed.delete_config == Some(true))
 }
 

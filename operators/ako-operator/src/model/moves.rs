@@ -17,22 +17,22 @@ pub(super) fn move_steps(state: &State, is_with_ako: bool, steps: &mut Steps<'_>
     let (cluster, others) = (state.cluster, state.others);
     let lives = cluster.exists && !cluster.is_deleting;
     let is_unrecorded = cluster.is_held && !state.is_recorded && !others.has_recorded;
-    let (is_told, has_set) = (state.workload.config.is_some(), state.workload.set.is_some());
+    let (has_config, has_set) = (state.workload.config.is_some(), state.workload.set.is_some());
     // As the condition asks for: after what AKO made was removed by hand, and its StatefulSet.
-    let may_ask = lives && (is_told || !has_set || !is_unrecorded);
+    let may_ask = lives && (has_config || !has_set || !is_unrecorded);
     steps.fault(
         |left| &mut left.moves,
         may_ask,
         Label::UserAsks,
         |next| {
             next.cluster.is_asked ^= true;
-            if is_unrecorded && !is_told {
+            if is_unrecorded && !has_config {
                 remove_by_hand(next);
             }
         },
     );
     // An annotation that is left has the next AKODeploymentConfig take over what has no AKO.
-    let may_be_lost = lives && (!cluster.is_asked || is_told);
+    let may_be_lost = lives && (!cluster.is_asked || has_config);
     steps.fault(
         |left| &mut left.losses,
         may_be_lost,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use infra_clients::Secret;
 use infra_clients::capi::{self, Machine};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use operator_kit::conditions::Status;
 use operator_kit::{Foreign, Key, Reconciler as _, Turn};
 use serde_json::{Value, json};
@@ -32,8 +31,7 @@ use crate::cluster::works::works;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
 use crate::delivery::{
-    Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, PLACE_ANNOTATION, STATEFUL_SET,
-    objects, place_of,
+    Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects,
 };
 use crate::problem::Problem;
 use crate::selection::Configs;
@@ -354,8 +352,8 @@ impl Operator {
             match there {
                 Works::Nowhere | Works::OfOthers => Found::Nowhere,
                 Works::Unknown => Found::Unknown,
-                Works::Delivered(place) if place.cloud == "old" => Found::First,
-                Works::At(_) | Works::Delivered(_) => Found::Here,
+                Works::At(place) if place.cloud == "old" => Found::First,
+                Works::At(_) => Found::Here,
             }
         });
         seen.workload = seen::Workload::Open(Box::new(state));
@@ -370,8 +368,6 @@ impl Operator {
                     there.data["data"]["deleteConfig"] = json!(config.unwrap_or_default().to_string());
                     if is_first {
                         there.data["data"]["cloudName"] = json!("old");
-                        let place = place_of(|key| there.data["data"][key].as_str());
-                        there.annotations_mut().insert(PLACE_ANNOTATION.to_owned(), place);
                     }
                     config.is_some()
                 }
@@ -435,7 +431,7 @@ fn unrecorded() -> seen::Obstacle {
 fn place(found: Found) -> Works {
     let at = |cloud: &str| {
         let [controller, cloud, tenant] = ["avi", cloud, "admin"].map(str::to_owned);
-        Works::Delivered(Place { controller, cloud, tenant, scope: None })
+        Works::At(Place { controller, cloud, tenant, scope: None })
     };
     match found {
         Found::Nowhere => Works::Nowhere,

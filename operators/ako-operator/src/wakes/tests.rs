@@ -165,6 +165,7 @@ fn a_cluster_wakes_configs_when_it_may_choose_another_one() {
         vec![
             ("another label", metadata(json!({ "labels": { "l": "y" } })), configs()),
             ("the label is gone", metadata(json!({ "labels": null })), configs()),
+            ("a person asks", metadata(json!({ "annotations": { MOVE_ANNOTATION: "adc" } })), configs()),
             ("a finalizer is gone", metadata(json!({ "finalizers": null })), configs()),
             ("it is being deleted", metadata(json!({ "deletionTimestamp": AT })), configs()),
             ("another spec", metadata(json!({ "generation": 2 })), configs()),

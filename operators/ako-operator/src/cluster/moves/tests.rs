@@ -82,13 +82,6 @@ fn known<'a>(cluster: &'a Cluster, adcs: &[AkoDeploymentConfig], works: Option<W
     }
 }
 
-fn delivered(cloud: &str) -> Works {
-    match at(cloud) {
-        Works::At(place) => Works::Delivered(place),
-        other => other,
-    }
-}
-
 struct Row {
     what: &'static str,
     cluster: Cluster,
@@ -125,8 +118,6 @@ fn ako_leaves_a_place_that_is_recorded_where_a_person_has_asked() {
         row("nothing says where", Some(ALL), Some(Works::Unknown), true),
         row("there is no AKO, as where a person deleted it", None, Some(Works::Nowhere), false),
         row("the same, and asked", Some(ALL), Some(Works::Nowhere), true),
-        row("AKO was delivered here since", Some(ALL), Some(delivered("two")), false),
-        row("delivered where it is recorded", Some(ALL), Some(delivered("one")), true),
         row("there is one of another program", None, Some(Works::OfOthers), false),
         Row { what: "at the same place", adcs: vec![first(&["a-b/c"]), default("one", &[])], ..asked() },
         Row {
@@ -216,11 +207,7 @@ fn a_cluster_that_lost_its_ako_or_its_record_says_what_to_do() {
         "the marks of ako-a-b-c on AVI by hand, then annotate the Cluster with {MOVE_ANNOTATION}={ALL}"
     );
     assert!(missing.0 == reason::ADC_MISSING && missing.1.contains(&wanted), "{missing:?}");
-    let recorded = || [default("two", &["a-b/c"])];
-    let older = refusal(None, &recorded(), &delivered("one")).unwrap();
-    assert!(older.0 == reason::PLACE_CHANGED && older.1.contains("cloud \"one\""), "{older:?}");
-    assert_eq!(refusal(None, &recorded(), &at("one")), None, "changed by others, which is put back");
-    assert_eq!(refusal(None, &recorded(), &delivered("two")), None);
+    assert_eq!(refusal(None, &[default("two", &["a-b/c"])], &at("one")), None, "it is recorded");
 }
 
 #[test]

@@ -134,6 +134,20 @@ fn that_ako_leaves_is_said_before_anything_is_changed() {
     assert_eq!(shown(&next(&deselected, now()).turn), "report", "as where it only lost its label");
 }
 
+/// Else an AKO that runs would count as that of an AKODeploymentConfig that has never been Ready.
+#[test]
+fn that_the_place_has_changed_is_said_of_an_ako_that_runs_whatever_else_is_missing() {
+    let refused = |obstacle| Seen {
+        workload: open(Delivery::Refused(obstacle), Some(set(Cleanup::Silent)), Some(false)),
+        offer: Err(lasting(reason::PLACE_CHANGED)),
+        ..settled()
+    };
+    check(vec![
+        ("it is not Ready yet", refused(passing()), "blocked PlaceChanged"),
+        ("its settings are wrong", refused(lasting(reason::INVALID_SPEC)), "blocked PlaceChanged"),
+    ]);
+}
+
 /// Of two reasons, the condition has the one that has to end first.
 #[test]
 fn a_namesake_is_named_where_the_place_has_changed() {
