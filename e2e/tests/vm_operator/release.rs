@@ -149,6 +149,11 @@ async fn scaling_down_asks_again_before_it_chooses() {
     patch(json!({ "replicas": 2 })).await;
     is_chosen("an old inventory").await;
 
+    rig.vcenter.lose_updates(&first).await.unwrap();
+    rig.vcenter.unregister_vm(&first).await.unwrap();
+    patch(json!({ "replicas": 2 })).await;
+    is_chosen("a lost update").await;
+
     patch(json!({ "paused": true })).await;
     instance_says(&rig, "web-0", "Paused").await;
     rig.vcenter.unregister_vm(&first).await.unwrap();

@@ -18,8 +18,8 @@ pub trait Vcenter {
     fn request_refresh(&self) -> Ticket;
     /// Requests where a machine is that the inventory does not show.
     fn look_up(&self, vm: &MoRef);
-    /// Drops what was answered of a machine that the inventory does not show.
-    fn forget_outside(&self, vm: &MoRef);
+    /// Drops what was answered of a machine, by a look-up or a confirmation.
+    fn forget_answers(&self, vm: &MoRef);
     /// Requests whether a machine is as the inventory shows it.
     fn confirm(&self, vm: &MoRef);
     /// Requests a look-up of a template.
@@ -49,8 +49,8 @@ impl Vcenter for Vms {
         self.look_up(vm);
     }
 
-    fn forget_outside(&self, vm: &MoRef) {
-        self.forget_outside(vm);
+    fn forget_answers(&self, vm: &MoRef) {
+        self.forget_answers(vm);
     }
 
     fn confirm(&self, vm: &MoRef) {

@@ -9,7 +9,8 @@ mod plan;
 mod seen;
 mod status;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -161,6 +162,23 @@ fn is_member(found: &Guarded<VmInstance>, group: &VmGroup) -> bool {
     group.uid().as_ref() == Some(&instance.spec.group_uid)
         && names::check(instance).is_ok()
         && !vminstance::is_done(instance)
+}
+
+/// Returns whether the VmInstances of a group are as this process knows them: which there are, and which are being deleted. Reads them from the
+/// API server.
+async fn are_members_current(ctx: &Context, group: &VmGroup) -> Result<bool, Error> {
+    let seen = |instance: &VmInstance| (instance.uid(), instance.metadata.deletion_timestamp.is_some());
+    let known: BTreeSet<_> = ctx.members(group).iter().map(|instance| seen(instance)).collect();
+    let listed = Mutex::new(BTreeSet::new());
+    let list = |found: &Guarded<VmInstance>| {
+        let instance = found.valid();
+        if let Some(instance) = instance.filter(|of| group.uid().as_ref() == Some(&of.spec.group_uid)) {
+            listed.lock().unwrap_or_else(PoisonError::into_inner).insert(seen(instance));
+        }
+        false
+    };
+    ctx.instances.find(&group.namespace().unwrap_or_default(), &selector(group), list).await?;
+    Ok(known == *listed.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Returns the label selector of a group's VmInstances.

@@ -78,12 +78,13 @@ pub fn apply_folder(
         Plan::LookUp(machines) => {
             for (instance, machine) in machines {
                 memory.in_flight.looking_up(&machine, &instance);
-                vcenter.look_up(&machine);
+                // Shown or not: one request for both.
+                vcenter.confirm(&machine);
             }
         }
         Plan::TakeCensus(machines) => {
             for machine in &machines {
-                vcenter.forget_outside(machine);
+                vcenter.forget_answers(machine);
             }
             let generation = group.metadata.generation.unwrap_or_default();
             memory.in_flight.choosing(&uid, &key, generation, vcenter.request_refresh());
@@ -103,6 +104,11 @@ pub fn apply_folder(
 async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Error> {
     // The cache may be behind, above all after a start.
     if scale.needs_current_group() && !ctx.is_current_group(group).await? {
+        return Ok(Done::default());
+    }
+    // One that is being deleted already would be one too many.
+    let is_choice = !scale.delete.is_empty() && group.spec.replicas > 0;
+    if is_choice && !super::are_members_current(ctx, group).await? {
         return Ok(Done::default());
     }
     begin_scale(&ctx.memory, group, &scale);

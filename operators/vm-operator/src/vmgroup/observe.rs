@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use infra_clients::vsphere::vms::{Folder, Inventory, Vm};
+use infra_clients::vsphere::vms::{Confirmation, Folder, Inventory, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::{Resource, ResourceExt};
 use operator_kit::{Guarded, Key, conditions};
@@ -301,8 +301,15 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
     let look = vminstance::Look { inventory, instance, marker: &marker, group_vcenter: vcenter_of(group) };
     let machines = if in_sight { look.machines() } else { Vec::new() };
     let machine = machines.first();
-    let unseen = if in_sight && machine.is_none() { look.unseen() } else { Unseen::Nothing };
-    let absent = if in_sight && machine.is_none() { look.absent() } else { None };
+    let is_cloning = instance.status.as_ref().is_some_and(|status| status.task.is_some())
+        || around.memory.in_flight.is_busy(&uid);
+    let unseen = match look.unseen() {
+        _ if !in_sight || machine.is_some() => Unseen::Nothing,
+        // That is what the clone makes.
+        Unseen::Unread if is_cloning => Unseen::Nothing,
+        unseen => unseen,
+    };
+    let had = machine.map(|machine| machine.moref.clone()).or_else(|| look.recorded()).filter(|_| in_sight);
     let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
         || vminstance::recorded(instance).is_some();
     let key = Key::of(instance);
@@ -310,8 +317,8 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
         slot: instance.spec.slot,
         deleting: instance.meta().deletion_timestamp.is_some(),
         exists: machine.is_some() || matches!(unseen, Unseen::Moved | Unseen::Hidden),
-        answer: absent.as_ref().map_or(Answer::None, |moref| answer(around, moref, &key)),
-        absent,
+        answer: had.as_ref().map_or(Answer::None, |moref| answer(around, moref, &key)),
+        machine: had,
         unseen,
         vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
@@ -327,11 +334,17 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
 }
 
 fn answer(around: &Surroundings<'_>, moref: &MoRef, instance: &Key) -> Answer {
+    let inventory = around.inventory;
+    let is_given = match inventory.confirmed(moref) {
+        _ if inventory.vm(moref).is_none() => inventory.last_outside(moref).is_some(),
+        Some(Confirmation::Changed) => return Answer::Awaited,
+        confirmation => confirmation.is_some(),
+    };
     let is_awaited = || around.memory.in_flight.is_awaited(moref, instance) && (around.is_looking_up)(moref);
-    match around.inventory.last_outside(moref) {
-        Some(_) => Answer::Given,
-        None if is_awaited() => Answer::Awaited,
-        None => Answer::None,
+    match is_given {
+        true => Answer::Given,
+        false if is_awaited() => Answer::Awaited,
+        false => Answer::None,
     }
 }
 

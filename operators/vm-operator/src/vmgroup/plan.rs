@@ -29,9 +29,9 @@ pub(super) const RECORDED: Duration = Duration::from_millis(500);
 /// What to change.
 #[derive(Clone, Debug)]
 pub enum Plan {
-    /// Bring up to date what decides which VmInstances to remove; these machines are not in the inventory.
+    /// Bring up to date what decides which VmInstances to remove, among those with these machines.
     TakeCensus(Vec<MoRef>),
-    /// Ask where these machines of VmInstances are.
+    /// Ask for these machines of VmInstances, each by itself.
     LookUp(Vec<(Key, MoRef)>),
     /// Change VmInstances and create the folder.
     Scale(Scale),

@@ -23,9 +23,9 @@ pub struct Member {
     pub exists: bool,
     /// What is known of its machine where the inventory shows none.
     pub unseen: Unseen,
-    /// The machine that it had, if the inventory does not show it.
-    pub absent: Option<MoRef>,
-    /// What the vCenter has said of that machine.
+    /// Its machine, or the one that it had.
+    pub machine: Option<MoRef>,
+    /// Whether the vCenter was asked for that machine by itself.
     pub answer: Answer,
     /// The vCenter that its status names.
     pub vcenter: Option<String>,
@@ -56,7 +56,7 @@ impl Member {
             deleting: false,
             exists: true,
             unseen: Unseen::Nothing,
-            absent: None,
+            machine: None,
             answer: Answer::None,
             vcenter: None,
             on: true,
@@ -70,14 +70,14 @@ impl Member {
     }
 }
 
-/// How far the vCenter was asked where a machine is that the inventory does not show.
+/// How far the vCenter was asked for a machine by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It was not asked, or the machine is shown.
+    /// It was not asked.
     None,
-    /// It is being asked.
+    /// It is being asked, or the inventory is read again, as it does not show the machine as it is.
     Awaited,
-    /// It has said where.
+    /// It has said that the machine is as the inventory shows it, that it cannot be read, or where it is instead.
     Given,
 }
 

@@ -63,7 +63,7 @@ impl Look<'_> {
     }
 
     /// Returns what is known of the machine of an instance of which the inventory shows none. Where the vCenter has not answered, a last status
-    /// that is about the machine stands: what cannot be undone needs the answer, see [`Look::absent`].
+    /// that is about the machine stands: what cannot be undone needs an answer.
     #[must_use]
     pub fn unseen(&self) -> Unseen {
         let Self { inventory, instance, marker, .. } = self;
@@ -89,11 +89,10 @@ impl Look<'_> {
         }
     }
 
-    /// Returns the recorded machine of an instance, if the inventory does not show it.
+    /// Returns the machine that the status of the instance names, if that is one of this vCenter.
     #[must_use]
-    pub fn absent(&self) -> Option<MoRef> {
-        let here = recorded(self.instance).filter(|_| self.away().is_none());
-        here.filter(|moref| self.inventory.vm(moref).is_none())
+    pub fn recorded(&self) -> Option<MoRef> {
+        recorded(self.instance).filter(|_| self.away().is_none())
     }
 
     /// Returns the machine that has the name of the instance's, in one of its folders.

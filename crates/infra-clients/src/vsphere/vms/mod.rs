@@ -272,9 +272,13 @@ impl Vms {
         }
     }
 
-    /// Drops what was found of a VM that the inventory does not show: an answer that is there later is of a later look-up, or of one that is open.
-    pub fn forget_outside(&self, vm: &MoRef) {
-        self.shared.update(|inventory| inventory.forget_outside(vm));
+    /// Drops what was found when a VM was read: what is found from now on was read after this.
+    pub fn forget_answers(&self, vm: &MoRef) {
+        self.shared.look_ups.renew(vm);
+        self.shared.update(|inventory| {
+            inventory.forget_outside(vm);
+            inventory.forget_confirmed(vm);
+        });
     }
 
     /// Requests to read a VM that the inventory shows, and the folders above it, before something is done to it that cannot be undone: an

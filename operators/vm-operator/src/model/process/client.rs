@@ -63,7 +63,7 @@ impl Vcenter for Client {
         self.request(vm);
     }
 
-    fn forget_outside(&self, vm: &MoRef) {
+    fn forget_answers(&self, vm: &MoRef) {
         self.forgotten.borrow_mut().extend(number(vm.value()));
     }
 

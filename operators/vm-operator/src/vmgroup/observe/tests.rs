@@ -3,6 +3,7 @@
 #![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 
 mod leftovers;
+mod machines;
 mod originals;
 mod orphans;
 mod other_vcenter;
@@ -125,6 +126,7 @@ fn check(rows: &[Row]) {
 fn has(seen: &mut Seen) {
     let first = &mut seen.members[0];
     (first.exists, first.on, first.begun) = (true, true, true);
+    first.machine = Some(vcenter::vm_ref("vm-1"));
     first.made_from = Some(first.asked.clone());
 }
 
@@ -132,165 +134,17 @@ fn has(seen: &mut Seen) {
 fn moved(seen: &mut Seen) {
     let first = &mut seen.members[0];
     (first.exists, first.unseen, first.begun) = (true, Unseen::Moved, true);
-    (first.absent, first.answer) = (Some(vcenter::vm_ref("vm-1")), Answer::Given);
+    (first.machine, first.answer) = (Some(vcenter::vm_ref("vm-1")), Answer::Given);
 }
 
 /// Slot 0 had a machine of which the vCenter has not answered where it is.
 fn unanswered(seen: &mut Seen) {
     let first = &mut seen.members[0];
-    (first.absent, first.begun) = (Some(vcenter::vm_ref("vm-1")), true);
+    (first.machine, first.begun) = (Some(vcenter::vm_ref("vm-1")), true);
 }
 
 fn blind() -> Blind {
     Blind { reason: "VCenterUnreachable", message: "no answer".into(), reported: true, needs_help: false }
-}
-
-#[test]
-fn the_machines_of_the_members() {
-    check(&[
-        ("none", |_| {}, |_| {}),
-        ("one", |w| w.show(|vm| vm), has),
-        (
-            "powered off",
-            |w| w.show(|vm| Vm { power: Some(PowerState::Off), ..vm }),
-            |s| {
-                has(s);
-                s.members[0].on = false;
-            },
-        ),
-        (
-            "on a host that does not answer",
-            |w| w.show(|vm| Vm { connection: Some(Connection::Disconnected), ..vm }),
-            |s| {
-                has(s);
-                s.members[0].on = false;
-            },
-        ),
-        (
-            "recorded, and not readable",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.show(|vm| Vm { markers: None, instance_uuid: None, ..vm });
-            },
-            |s| (s.members[0].begun, s.members[0].unseen) = (true, Unseen::Unread),
-        ),
-        (
-            "not recorded, and not readable",
-            |w| w.show(|vm| Vm { markers: None, instance_uuid: None, ..vm }),
-            |s| s.members[0].unseen = Unseen::Unread,
-        ),
-        (
-            "not recorded, and not readable, as far as the last status says",
-            |w| w.report(Status::Unknown, reason::MACHINE_UNCLEAR),
-            |s| s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into())),
-        ),
-        (
-            "made from an earlier spec",
-            |w| {
-                w.show(|vm| vm);
-                w.first().spec.cpu = 4;
-            },
-            |s| {
-                has(s);
-                let spec = crate::api::VmInstanceSpec { cpu: 4, ..fixtures::instance(0).spec };
-                s.members[0].asked = spec.revision();
-            },
-        ),
-        ("recorded, and not in the inventory", |w| w.status().vm_ref = Some("vm-1".into()), unanswered),
-        (
-            "recorded, and not in the inventory, as in an outage",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.report(Status::Unknown, "VCenterUnreachable");
-            },
-            unanswered,
-        ),
-        (
-            "asked for",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &Key::of(&fixtures::instance(0)));
-                w.looking_up.push(vcenter::vm_ref("vm-1"));
-            },
-            |s| {
-                unanswered(s);
-                s.members[0].answer = Answer::Awaited;
-            },
-        ),
-        (
-            "asked for, and the answer was dropped",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &Key::of(&fixtures::instance(0)));
-            },
-            unanswered,
-        ),
-        (
-            "recorded, and gone",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), None);
-            },
-            |s| {
-                unanswered(s);
-                s.members[0].answer = Answer::Given;
-            },
-        ),
-        (
-            "moved",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                let machine = fixtures::machine("vm-1", &fixtures::instance(0));
-                let moved = Vm { parent: Some(vcenter::folder_ref("elsewhere")), ..machine };
-                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(moved));
-            },
-            moved,
-        ),
-        (
-            "in the folder again, which the inventory does not show yet",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                let machine = fixtures::machine("vm-1", &fixtures::instance(0));
-                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(machine));
-            },
-            |s| {
-                moved(s);
-                s.members[0].unseen = Unseen::Hidden;
-            },
-        ),
-        (
-            "moved, as far as the last status says",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.report(Status::False, reason::MACHINE_MOVED);
-            },
-            |s| {
-                moved(s);
-                s.members[0].answer = Answer::None;
-                s.members[0].trouble = Some((reason::MACHINE_MOVED.into(), "help".into()));
-            },
-        ),
-        (
-            "hidden, as far as the last status says",
-            |w| {
-                w.status().vm_ref = Some("vm-1".into());
-                w.report(Status::Unknown, reason::MACHINE_UNCLEAR);
-            },
-            |s| {
-                unanswered(s);
-                (s.members[0].exists, s.members[0].unseen) = (true, Unseen::Hidden);
-                s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into()));
-            },
-        ),
-        (
-            "a blind inventory",
-            |w| {
-                w.show(|vm| vm);
-                w.blind = Some(blind());
-            },
-            |s| (s.blind, s.folder) = (Some(blind()), None),
-        ),
-    ]);
 }
 
 #[test]

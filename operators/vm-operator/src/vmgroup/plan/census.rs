@@ -13,28 +13,28 @@ use crate::vminstance::Refresh;
 /// When to look whether the vCenter has answered.
 const ANSWERED: Duration = Duration::from_secs(1);
 
-/// Brings up to date what decides which VmInstances go: the inventory, then where each machine is that it does not show. What was known before may
-/// be of a time when a machine was there that is gone, and one that works would be destroyed in its place.
+/// Brings up to date what decides which VmInstances go: the inventory, then each machine by itself. What was known before may be of a time when a
+/// machine was there that is gone, and one that works would be destroyed in its place.
 pub(super) fn plan(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
     if group.spec.replicas == 0 {
         return None;
     }
     let live = seen.members.iter().filter(|member| !member.deleting);
-    let absent = live.filter_map(|member| Some((member, member.absent.as_ref()?)));
+    let machines = live.filter_map(|member| Some((member, member.machine.as_ref()?)));
     match seen.census {
         Refresh::None => {
-            Some(Turn::LookAgain(Plan::TakeCensus(absent.map(|(_, moref)| moref.clone()).collect())))
+            Some(Turn::LookAgain(Plan::TakeCensus(machines.map(|(_, moref)| moref.clone()).collect())))
         }
         Refresh::Requested => {
             let message = "the inventory is brought up to date before VmInstances to remove are chosen";
             Some(wait_for_answer(message.to_owned()))
         }
-        Refresh::Served => plan_look_up(absent),
+        Refresh::Served => plan_look_up(machines),
     }
 }
 
-fn plan_look_up<'a>(absent: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Option<Turn<Plan>> {
-    let unanswered = absent.filter(|(member, _)| member.answer != Answer::Given);
+fn plan_look_up<'a>(machines: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Option<Turn<Plan>> {
+    let unanswered = machines.filter(|(member, _)| member.answer != Answer::Given);
     let (asked, new): (Vec<_>, Vec<_>) = unanswered.partition(|(member, _)| member.answer == Answer::Awaited);
     if !new.is_empty() {
         let new = new.into_iter().map(|(member, moref)| (member.key.clone(), moref.clone()));
@@ -43,7 +43,7 @@ fn plan_look_up<'a>(absent: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Op
     let (member, moref) = asked.first()?;
     let (machine, of) = (moref.value(), member.key.name());
     Some(wait_for_answer(format!(
-        "the vCenter is asked where the machine {machine} of {of} is, before VmInstances to remove are chosen"
+        "the vCenter is asked for the machine {machine} of {of}, before VmInstances to remove are chosen"
     )))
 }
 

@@ -48,7 +48,7 @@ struct Client {
 }
 
 impl Vcenter for Client {
-    fn forget_outside(&self, _: &MoRef) {}
+    fn forget_answers(&self, _: &MoRef) {}
 
     fn user(&self) -> Option<Arc<str>> {
         self.user.clone()

@@ -162,7 +162,7 @@ impl Inventory {
     }
 
     /// Returns the last answer of [`Inventory::outside`], which may be 10 minutes old:
-    /// [`Vms::forget_outside`](super::Vms::forget_outside) drops it.
+    /// [`Vms::forget_answers`](super::Vms::forget_answers) drops it.
     #[must_use]
     pub fn last_outside(&self, moref: &MoRef) -> Option<&Outside> {
         self.outside.get(moref).map(|(outside, _)| outside)

@@ -53,6 +53,8 @@ struct Requests {
     waiting_alone: VecDeque<MoRef>,
     /// Those waiting and those sent.
     open: HashSet<MoRef>,
+    /// Those sent whose answer is of before it was asked for again.
+    outdated: HashSet<MoRef>,
     /// When these could not be read last.
     suspects: HashMap<MoRef, Instant>,
 }
@@ -82,6 +84,26 @@ impl LookUps {
             requests.waiting.push_back(moref.clone());
             self.asked.notify_one();
         }
+    }
+
+    /// Has a look-up of this VM that was sent already be sent again: its answer may be of before.
+    pub(in crate::vsphere::vms) fn renew(&self, moref: &MoRef) {
+        let mut requests = self.requests();
+        let is_waiting = requests.waiting.contains(moref) || requests.waiting_alone.contains(moref);
+        if !is_waiting && requests.open.contains(moref) {
+            requests.outdated.insert(moref.clone());
+        }
+    }
+
+    /// Sends a look-up again whose answer is of before it was asked for; returns whether it does.
+    fn repeat(&self, moref: &MoRef) -> bool {
+        let mut requests = self.requests();
+        let is_outdated = requests.outdated.remove(moref);
+        if is_outdated {
+            requests.waiting.push_back(moref.clone());
+            self.asked.notify_one();
+        }
+        is_outdated
     }
 
     /// Whether a look-up of this VM is open.
@@ -184,7 +206,9 @@ impl LookUps {
                 }
                 Err(error) if is_about_link(&error, &link) => {}
                 // Nor does vCenter say anything else: that is no answer about this VM.
-                Err(error) if is_silent(&error) && !is_answering => {}
+                Err(error) if !is_answering => {
+                    tracing::warn!(%error, vm = moref.value(), "vCenter answers no read; the VM is read again");
+                }
                 Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
                     tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
                     self.requests().suspects.insert(moref.clone(), Instant::now());
@@ -271,6 +295,9 @@ async fn read_above(
 
 /// Answers a request; `is_in_place`: of [`Inventory::is_in_place`]; `since`: when the answer was asked for at the latest. An inventory that has missed a change is read again at once.
 fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: Option<bool>, since: Instant) {
+    if shared.look_ups.repeat(moref) {
+        return;
+    }
     // In this order a reader finds the open request, or the answer.
     let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, is_in_place, since));
     shared.look_ups.close(moref);

@@ -37,7 +37,7 @@ fn none_is_chosen_before_the_vcenter_has_answered_of_all() {
     // As its last status says.
     let unanswered = Member {
         unseen: Unseen::Hidden,
-        absent: Some(moref.clone()),
+        machine: Some(moref.clone()),
         on: false,
         made_from: None,
         ..member(0)
