@@ -301,17 +301,14 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
     let look = vminstance::Look { inventory, instance, marker: &marker, group_vcenter: vcenter_of(group) };
     let machines = if in_sight { look.machines() } else { Vec::new() };
     let machine = machines.first();
-    let is_cloning = instance.status.as_ref().is_some_and(|status| status.task.is_some())
-        || around.memory.in_flight.is_busy(&uid);
-    let unseen = match look.unseen() {
-        _ if !in_sight || machine.is_some() => Unseen::Nothing,
-        // That is what the clone makes.
-        Unseen::Unread if is_cloning => Unseen::Nothing,
-        unseen => unseen,
-    };
+    let cloning = instance.status.as_ref().is_some_and(|status| status.task.is_some());
+    let is_busy = around.memory.in_flight.is_busy(&uid);
+    let unseen = if in_sight && machine.is_none() { look.unseen() } else { Unseen::Nothing };
+    // What cannot be read is what the clone makes.
+    let is_being_made = unseen == Unseen::Unread && (cloning || is_busy);
+    let unseen = if is_being_made { Unseen::Nothing } else { unseen };
     let had = machine.map(|machine| machine.moref.clone()).or_else(|| look.recorded()).filter(|_| in_sight);
-    let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
-        || vminstance::recorded(instance).is_some();
+    let has_record = cloning || vminstance::recorded(instance).is_some();
     let key = Key::of(instance);
     Member {
         slot: instance.spec.slot,
@@ -322,8 +319,8 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
         unseen,
         vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
-        cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),
-        begun: machine.is_some() || has_record || around.memory.in_flight.is_busy(&uid),
+        cloning,
+        begun: machine.is_some() || has_record || is_busy,
         asked: instance.spec.revision(),
         made_from: machine.and_then(|machine| machine.revision.clone()),
         trouble: trouble(instance),
