@@ -11,7 +11,7 @@ use serde_json::Value;
 use testbed::{Ako, ControlPlane, VirtualCluster, Workload, eventually};
 
 use crate::machine;
-use crate::program::{CALM, GRACE, PATIENCE, REST, STARTS, binary, megabytes, spread, start, started};
+use crate::program::{CALM, GRACE, PATIENCE, REST, binary, megabytes, start, starts};
 use crate::report::{Report, Table};
 
 /// The parts.
@@ -60,17 +60,8 @@ impl Bench {
 
     /// Starts the operator without leader election, so that it is ready when its watches are complete.
     async fn starts(&mut self) -> Result<()> {
-        let (mut times, mut cpu) = (Vec::new(), Vec::new());
-        for _ in 0..STARTS {
-            let (mut operator, time) = start(self.rig.site(), &self.launch()).await?;
-            times.push(time);
-            cpu.push(operator.process.cpu_time()?);
-            operator.process.terminate(GRACE).await?;
-        }
-        started(&mut self.report, &mut times, "its watches complete")?;
-        let (_, median, _) = spread(&mut cpu)?;
-        self.report.figure("CPU until ready", median.as_secs_f64(), "s", None, "in steps of 10 ms");
-        Ok(())
+        let launch = self.launch();
+        starts(&mut self.report, self.rig.site(), &launch, "its watches complete").await
     }
 
     /// Delivers AKO to a hundred workload clusters, rests, and deletes them at once.

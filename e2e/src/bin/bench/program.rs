@@ -52,8 +52,25 @@ pub(crate) async fn start_with(
     Ok((operator, begin.elapsed()))
 }
 
-/// Reports the time of some starts. `complete`: what is there when the operator is ready.
-pub(crate) fn started(report: &mut Report, times: &mut [Duration], complete: &str) -> Result<()> {
+/// Starts the operator some times, and reports that. `complete`: what is there when it is ready.
+pub(crate) async fn starts(report: &mut Report, site: &Site, launch: &Launch, complete: &str) -> Result<()> {
+    let (mut times, mut cpu) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let (mut operator, time) = start(site, launch).await?;
+        times.push(time);
+        cpu.push(operator.process.cpu_time()?);
+        operator.process.terminate(GRACE).await?;
+    }
+    started(report, &mut times, &mut cpu, complete)
+}
+
+/// Reports the time of some starts, and of the processor. `complete`: what is there when the operator is ready.
+pub(crate) fn started(
+    report: &mut Report,
+    times: &mut [Duration],
+    cpu: &mut [Duration],
+    complete: &str,
+) -> Result<()> {
     let (fastest, median, slowest) = spread(times)?;
     let remark = format!(
         "exec to /readyz 200, {complete}; median of {}, {:.0} to {:.0} ms",
@@ -62,6 +79,8 @@ pub(crate) fn started(report: &mut Report, times: &mut [Duration], complete: &st
         slowest.as_secs_f64() * 1e3,
     );
     report.figure("start to ready", median.as_secs_f64(), "s", Some(0.1), remark);
+    let (_, median, _) = spread(cpu)?;
+    report.figure("CPU until ready", median.as_secs_f64(), "s", None, "in steps of 10 ms");
     Ok(())
 }
 

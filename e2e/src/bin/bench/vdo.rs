@@ -10,9 +10,7 @@ use e2e::{Launch, OperatorProcess, Rig, VdoRig};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::machine;
-use crate::program::{
-    CALM, GRACE, PATIENCE, REST, STARTS, binary, megabytes, spread, start, start_with, started,
-};
+use crate::program::{CALM, GRACE, PATIENCE, REST, binary, megabytes, start_with, starts};
 use crate::report::{Report, Table};
 use wire::Wire;
 
@@ -63,17 +61,7 @@ impl Bench {
     /// Starts the operator without leader election, so that it is ready when its watches are complete.
     async fn starts(&mut self) -> Result<()> {
         let rig = VdoRig::start().await?;
-        let (mut times, mut cpu) = (Vec::new(), Vec::new());
-        for _ in 0..STARTS {
-            let (mut operator, time) = start(rig.site(), &launch(&rig)).await?;
-            times.push(time);
-            cpu.push(operator.process.cpu_time()?);
-            operator.process.terminate(GRACE).await?;
-        }
-        started(&mut self.report, &mut times, "its watches complete")?;
-        let (_, median, _) = spread(&mut cpu)?;
-        self.report.figure("CPU until ready", median.as_secs_f64(), "s", None, "in steps of 10 ms");
-        Ok(())
+        starts(&mut self.report, rig.site(), &launch(&rig), "its watches complete").await
     }
 
     /// Installs CPI and CSI in a cluster with so many Nodes, rests, has a Node join, and removes the drivers.

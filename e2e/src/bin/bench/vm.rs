@@ -122,9 +122,7 @@ impl Bench {
             cpu.push(operator.process.cpu_time()?);
             operator.process.terminate(GRACE).await?;
         }
-        started(&mut self.report, &mut times, "session and inventory there")?;
-        let (_, median, _) = spread(&mut cpu)?;
-        self.report.figure("CPU until ready", median.as_secs_f64(), "s", None, "in steps of 10 ms");
+        started(&mut self.report, &mut times, &mut cpu, "session and inventory there")?;
         Ok(())
     }
 
