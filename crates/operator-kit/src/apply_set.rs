@@ -33,7 +33,7 @@ use sha2::{Digest, Sha256};
 pub use error::{ALL, Conflict, FIELD_CONFLICT, KIND_NOT_SERVED, OBJECT_NOT_OURS, SetError};
 use parent::Record;
 pub use preview::{Change, Preview};
-pub use readiness::not_ready;
+pub use readiness::{not_gone, not_ready};
 
 /// Label of the members of a set: the set's [id](ApplySet::id).
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -169,13 +169,18 @@ impl ApplySet {
         Ok(Progress::Complete(pruned))
     }
 
-    /// Deletes every member and, once all are gone, the parent. Members that still exist are the result; call again.
+    /// Deletes every member and, once all are gone, the parent. Members that still exist are the result, each with [what keeps
+    /// it](not_gone); call again.
     ///
     /// # Errors
     /// A member that cannot be deleted.
-    pub async fn delete(&self) -> Result<Vec<Member>, SetError> {
+    pub async fn delete(&self) -> Result<Vec<(Member, String)>, SetError> {
         let record = self.parent().await?;
-        let left = self.prune(&record, &BTreeSet::new()).await?;
+        let mut left = Vec::new();
+        for (api, member, object) in self.members(&record).await? {
+            self.delete_one(&api, &member, &object).await?;
+            left.push((member, not_gone(&object)));
+        }
         if left.is_empty() && record.exists {
             self.delete_parent().await?;
         }

@@ -283,7 +283,7 @@ async fn members_are_found_again_whose_parent_was_deleted(rig: &Rig) {
     assert_eq!(set().delete().await.unwrap(), [], "it is not known where they are");
     set().recover(&[("", "ConfigMap"), ("example.org", "NotServed")], &["other"]).await.unwrap();
     let found = set().delete().await.unwrap();
-    let names: BTreeSet<_> = found.iter().map(|member| member.name.as_str()).collect();
+    let names: BTreeSet<_> = found.iter().map(|(member, _)| member.name.as_str()).collect();
     assert_eq!(names, BTreeSet::from(["lost-here", "lost-there"]));
     assert_eq!(set().delete().await.unwrap(), []);
 }

@@ -61,7 +61,8 @@ async fn vdo_is_set_up_and_removed_by_commands_alone() {
     assert_eq!(deleted.code, 0, "{deleted:?}");
     assert!(rig.get("kube-system", "daemonset", CPI).await.unwrap().is_none());
     drop(operator);
-    let deleted = rig.run(&["delete", "--all", "--operator", "--yes", "--timeout=3m"]).await.unwrap();
+    // An API server looks after up to 5 minutes again at a definition whose deletion failed.
+    let deleted = rig.run(&["delete", "--all", "--operator", "--yes", "--timeout=8m"]).await.unwrap();
     assert_eq!(deleted.code, 0, "{deleted:?}");
     let gone = rig.run(&["status"]).await.unwrap();
     assert!(gone.code == 1 && gone.error.contains("has no kind VDOConfig: install vdo first"), "{gone:?}");

@@ -1,5 +1,6 @@
 //! Whether an object does its work: the rules of `kstatus` for the kinds that operators deploy.
 
+use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -29,6 +30,33 @@ pub fn not_ready(object: &DynamicObject) -> Option<String> {
         "Namespace" => (status["phase"] != "Active").then(|| "it is not active".to_owned()),
         _ => condition_missing(status, "Ready", false),
     }
+}
+
+/// Returns what keeps an object that is being deleted: its finalizers, and what the conditions of a CustomResourceDefinition or a
+/// Namespace say about them.
+///
+/// A CustomResourceDefinition that is deleted within a second of its first use may fail to list its objects once (`storage is
+/// (re)initializing`); an API server of Kubernetes 1.36 tries again after up to 5 minutes then.
+#[must_use]
+pub fn not_gone(object: &DynamicObject) -> String {
+    if object.metadata.deletion_timestamp.is_none() {
+        return "it was deleted just now".to_owned();
+    }
+    let said = object.data["status"]["conditions"].as_array().into_iter().flatten();
+    let said = said.filter(|condition| condition["status"] == "True" && keeps(text(&condition["type"])));
+    let namespace = object.data["spec"]["finalizers"].as_array().into_iter().flatten().map(text);
+    let finalizers = object.finalizers().iter().map(String::as_str).chain(namespace).collect::<Vec<_>>();
+    let finalizers = match &finalizers[..] {
+        [] => "it ends".to_owned(),
+        names => format!("finalizer {}", names.join(", ")),
+    };
+    let said = said.map(|condition| text(&condition["message"]).to_owned());
+    std::iter::once(finalizers).chain(said).collect::<Vec<_>>().join("; ")
+}
+
+/// Returns whether a condition of this type, where it is True, says what keeps an object that is being deleted.
+fn keeps(type_: &str) -> bool {
+    type_ == "Terminating" || (type_.starts_with("Namespace") && !type_.ends_with("Discovered"))
 }
 
 fn replicas_missing(object: &DynamicObject, observed: Option<i64>) -> Option<String> {
@@ -118,6 +146,35 @@ mod tests {
         let daemon = json!({"status": {"observedGeneration": 1, "desiredNumberScheduled": 3,
             "updatedNumberScheduled": 3, "numberAvailable": 2}});
         assert!(reason("DaemonSet", 1, &daemon).unwrap().starts_with("2 of 3 pods"));
+    }
+
+    #[test]
+    fn what_keeps_a_deleted_object_is_said() {
+        let kept = |kind: &str, metadata: &Value, data: &Value| {
+            let mut object = object(kind, 1, data);
+            object.metadata = serde_json::from_value(metadata.clone()).unwrap();
+            not_gone(&object)
+        };
+        let ending = json!({"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(kept("ConfigMap", &json!({"name": "x"}), &json!({})), "it was deleted just now");
+        assert_eq!(kept("Pod", &ending, &json!({})), "it ends");
+        let mut held = ending.clone();
+        held["finalizers"] = json!(["a.example/x", "b.example/y"]);
+        assert_eq!(kept("ConfigMap", &held, &json!({})), "finalizer a.example/x, b.example/y");
+        let with = |type_: &str, message: &str| json!({"type": type_, "status": "True", "message": message});
+        let conditions =
+            json!([with("Established", "served"), with("Terminating", "could not list instances")]);
+        let definition = json!({"status": {"conditions": conditions}});
+        assert_eq!(
+            kept("CustomResourceDefinition", &held, &definition),
+            "finalizer a.example/x, b.example/y; could not list instances"
+        );
+        let content = with("NamespaceContentRemaining", "pods. has 1 resource instances");
+        let namespace = json!({"spec": {"finalizers": ["kubernetes"]}, "status": {"conditions": [content]}});
+        assert_eq!(
+            kept("Namespace", &ending, &namespace),
+            "finalizer kubernetes; pods. has 1 resource instances"
+        );
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Delete {
             let set = deploy::set(client);
             loop {
                 let left = set.delete().await?;
-                report.left = left.iter().map(ToString::to_string).collect();
+                report.left = left.iter().map(|(member, why)| format!("{member}: {why}")).collect();
                 if left.is_empty() || Instant::now() >= end {
                     break;
                 }
