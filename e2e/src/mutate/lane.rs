@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use k8s_openapi::api::core::v1::Event;
@@ -24,6 +25,11 @@ use crate::operator::{OperatorProcess, panic_in};
 use crate::rig::Rig;
 use crate::site::PATIENCE;
 use crate::snapshot::{Mask, Snapshot};
+
+/// Returns the present time, in seconds since 1970.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// A finalizer of no controller: where it comes or goes, the operator looks at the object again.
 const MARKER: &str = "example.com/marker";
@@ -67,7 +73,13 @@ impl<R: Rig> Lane<R> {
     async fn begin(self) -> Result<Self> {
         let mut lane = self;
         lane.settled = lane.create_settled().await?;
+        let created = seconds();
         lane.delete().await?;
+        // Statuses say when something was made in seconds: the mask learns only of those that differ.
+        eventually("the clock shows another second", PATIENCE, async || {
+            Ok((seconds() != created).then_some(()))
+        })
+        .await?;
         let again = lane.create_settled().await?;
         lane.mask = Mask::between([(&lane.settled.facts, &again.facts)]);
         lane.settled = again;
