@@ -168,6 +168,54 @@ async fn scaling_down_asks_again_before_it_chooses() {
     operator.process.kill().await;
 }
 
+/// The vCenter does not report that a machine was powered off, or that its host does not answer any more: the machine is read before one is chosen.
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_down_removes_the_machine_that_does_not_work() {
+    let (_place, rig, _operator) = start_web(3).await;
+    let folder = rig.folder("web");
+    let first = format!("{folder}/web-0");
+    for is_off in [true, false] {
+        rig.vcenter.lose_updates(&first).await.unwrap();
+        if is_off {
+            rig.vcenter.fault(Fault::soap("PowerOnVM_Task", "TaskInProgress").until_cleared()).await.unwrap();
+            rig.vcenter.power_off(&first).await.unwrap();
+        } else {
+            rig.vcenter.set_connection(&first, Connection::Disconnected, true).await.unwrap();
+        }
+        rig.kubectl(&["scale", "vg/web", "--replicas=2"]).await.unwrap();
+        let chosen = ["get", "vgi", "-o", "jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}"];
+        eventually("one is chosen", PATIENCE, async || {
+            let is_chosen = !rig.kubectl(&chosen).await?.is_empty() || rig.machines().await?.len() < 3;
+            Ok(is_chosen.then_some(()))
+        })
+        .await
+        .unwrap();
+        rig.vcenter.clear_faults().await.unwrap();
+        rig.vcenter.restore_updates().await.unwrap();
+        if !is_off {
+            rig.vcenter.set_connection(&first, Connection::Connected, true).await.unwrap();
+        }
+        rig.settled("web", 2).await.unwrap();
+        let on = [("web-1".to_owned(), true), ("web-2".to_owned(), true)];
+        assert_eq!(powered(&rig, &folder).await, on);
+        rig.kubectl(&["scale", "vg/web", "--replicas=3"]).await.unwrap();
+        rig.settled("web", 3).await.unwrap();
+    }
+}
+
+/// A label is taken off a VmInstance, as by hand: its group is scaled down and deleted all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_the_label_of_its_group_holds_nothing_up() {
+    let (_place, rig, _operator) = start_web(3).await;
+    rig.kubectl(&["label", "vgi", "web-1", "vm.codeconnect.vmworld.com/group-"]).await.unwrap();
+    rig.kubectl(&["scale", "vg/web", "--replicas=2"]).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let left: Vec<_> = powered(&rig, &rig.folder("web")).await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(left, ["web-0", "web-1"]);
+    rig.remove("web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
+}
+
 /// The session ends while a machine is being destroyed, and the login takes long: meanwhile the machine is moved away, or detached.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_that_meets_an_ended_session_is_decided_again() {

@@ -165,20 +165,24 @@ fn is_member(found: &Guarded<VmInstance>, group: &VmGroup) -> bool {
 }
 
 /// Returns whether the VmInstances of a group are as this process knows them: which there are, and which are being deleted. Reads them from the
-/// API server.
+/// API server; the cache has what was read when this returns.
 async fn are_members_current(ctx: &Context, group: &VmGroup) -> Result<bool, Error> {
-    let seen = |instance: &VmInstance| (instance.uid(), instance.metadata.deletion_timestamp.is_some());
-    let known: BTreeSet<_> = ctx.members(group).iter().map(|instance| seen(instance)).collect();
+    let members = ctx.members(group);
+    let states = |members: &[Arc<VmInstance>]| -> BTreeSet<_> {
+        members.iter().map(|of| (of.uid(), of.metadata.deletion_timestamp.is_some())).collect()
+    };
     let listed = Mutex::new(BTreeSet::new());
     let list = |found: &Guarded<VmInstance>| {
-        let instance = found.valid();
-        if let Some(instance) = instance.filter(|of| group.uid().as_ref() == Some(&of.spec.group_uid)) {
-            listed.lock().unwrap_or_else(PoisonError::into_inner).insert(seen(instance));
-        }
+        listed.lock().unwrap_or_else(PoisonError::into_inner).insert(found.uid());
         false
     };
     ctx.instances.find(&group.namespace().unwrap_or_default(), &selector(group), list).await?;
-    Ok(known == *listed.lock().unwrap_or_else(PoisonError::into_inner))
+    let listed = listed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Those are gone, or a person has taken the label off.
+    for instance in members.iter().filter(|of| !listed.contains(&of.uid())) {
+        ctx.instances.is_current(instance, |_| ()).await?;
+    }
+    Ok(states(&members) == states(&ctx.members(group)))
 }
 
 /// Returns the label selector of a group's VmInstances.

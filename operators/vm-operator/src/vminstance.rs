@@ -29,6 +29,7 @@ use crate::vmgroup::has_surplus;
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
 pub use apply::Done;
+pub(crate) use identity::power;
 pub use identity::{
     Look, Unseen, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded, recorded_vcenter,
 };

@@ -107,7 +107,8 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
         return Ok(Done::default());
     }
     // One that is being deleted already would be one too many.
-    let is_choice = !scale.delete.is_empty() && group.spec.replicas > 0;
+    let is_deleted = group.metadata.deletion_timestamp.is_some();
+    let is_choice = !scale.delete.is_empty() && group.spec.replicas > 0 && !is_deleted;
     if is_choice && !super::are_members_current(ctx, group).await? {
         return Ok(Done::default());
     }

@@ -332,16 +332,21 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
 
 fn answer(around: &Surroundings<'_>, moref: &MoRef, instance: &Key) -> Answer {
     let inventory = around.inventory;
-    let is_given = match inventory.confirmed(moref) {
-        _ if inventory.vm(moref).is_none() => inventory.last_outside(moref).is_some(),
+    let given = match inventory.last_confirmed(moref) {
+        _ if inventory.vm(moref).is_none() => inventory.last_outside(moref).map(|_| None),
         Some(Confirmation::Changed) => return Answer::Awaited,
-        confirmation => confirmation.is_some(),
+        Some(Confirmation::Unread) => Some(Some(true)),
+        Some(Confirmation::Same) => {
+            let read = inventory.last_read(moref);
+            Some(read.map(|vm| vminstance::power(vm) == Some(PowerState::On)))
+        }
+        None => None,
     };
     let is_awaited = || around.memory.in_flight.is_awaited(moref, instance) && (around.is_looking_up)(moref);
-    match is_given {
-        true => Answer::Given,
-        false if is_awaited() => Answer::Awaited,
-        false => Answer::None,
+    match given {
+        Some(works) => Answer::Given { works },
+        None if is_awaited() => Answer::Awaited,
+        None => Answer::None,
     }
 }
 

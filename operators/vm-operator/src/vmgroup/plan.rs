@@ -17,7 +17,7 @@ use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::{Refresh, Unseen};
 
-use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
+use super::seen::{Answer, FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
 pub use texts::{describe_kept, describe_leftovers, tally};
 use texts::{jam, trouble};
 
@@ -339,11 +339,14 @@ enum Loss {
 }
 
 fn loss(member: &Member) -> Loss {
+    let works = match member.answer {
+        Answer::Given { works: Some(works) } => works,
+        _ => member.on,
+    };
     match member {
         Member { unseen: Unseen::Moved, .. } => Loss::Moved,
-        Member { on: true, .. } | Member { unseen: Unseen::Hidden | Unseen::Unread, .. } => {
-            Loss::MachineThatMayWork
-        }
+        Member { unseen: Unseen::Hidden | Unseen::Unread, .. } => Loss::MachineThatMayWork,
+        Member { exists: true, .. } if works => Loss::MachineThatMayWork,
         Member { exists: true, .. } => Loss::MachineThatDoesNotWork,
         _ => Loss::NoMachine,
     }

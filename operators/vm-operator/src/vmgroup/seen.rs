@@ -77,8 +77,11 @@ pub enum Answer {
     None,
     /// It is being asked, or the inventory is read again, as it does not show the machine as it is.
     Awaited,
-    /// It has said that the machine is as the inventory shows it, that it cannot be read, or where it is instead.
-    Given,
+    /// It has said that the machine is where the inventory shows it, that it cannot be read, or where it is instead.
+    Given {
+        /// Whether it is on and its host answers. One that cannot be read may be. `None`: the inventory is newer.
+        works: Option<bool>,
+    },
 }
 
 /// A VmInstance of this group or a former one of its name for which the operator has nothing left to do.

@@ -291,7 +291,7 @@ pub(super) fn is_back(outside: &Outside, inventory: &Inventory) -> bool {
 }
 
 /// Returns a machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
-fn power(vm: &Vm) -> Option<PowerState> {
+pub(crate) fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 

@@ -134,7 +134,7 @@ fn has(seen: &mut Seen) {
 fn moved(seen: &mut Seen) {
     let first = &mut seen.members[0];
     (first.exists, first.unseen, first.begun) = (true, Unseen::Moved, true);
-    (first.machine, first.answer) = (Some(vcenter::vm_ref("vm-1")), Answer::Given);
+    (first.machine, first.answer) = (Some(vcenter::vm_ref("vm-1")), Answer::Given { works: None });
 }
 
 /// Slot 0 had a machine of which the vCenter has not answered where it is.

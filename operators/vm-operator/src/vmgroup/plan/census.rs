@@ -34,7 +34,7 @@ pub(super) fn plan(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
 }
 
 fn plan_look_up<'a>(machines: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Option<Turn<Plan>> {
-    let unanswered = machines.filter(|(member, _)| member.answer != Answer::Given);
+    let unanswered = machines.filter(|(member, _)| !matches!(member.answer, Answer::Given { .. }));
     let (asked, new): (Vec<_>, Vec<_>) = unanswered.partition(|(member, _)| member.answer == Answer::Awaited);
     if !new.is_empty() {
         let new = new.into_iter().map(|(member, moref)| (member.key.clone(), moref.clone()));

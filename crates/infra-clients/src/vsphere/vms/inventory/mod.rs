@@ -24,8 +24,8 @@ use tasks::TaskEntry;
 
 /// Age after which the answer to a look-up says nothing of the present.
 const OUTSIDE_LIFE: Duration = Duration::from_secs(30);
-/// Age after which it is dropped.
-const OUTSIDE_KEPT: Duration = Duration::from_mins(10);
+/// Age after which it is dropped, as is that to a confirmation.
+const ANSWER_KEPT: Duration = Duration::from_mins(10);
 /// How long the answer to a confirmation counts.
 const CONFIRMED_LIFE: Duration = Duration::from_secs(30);
 
@@ -34,6 +34,15 @@ struct FolderEntry {
     folder: Arc<Folder>,
     /// When this client created it, until the collector reports it.
     created: Option<Instant>,
+}
+
+/// A VM that was read again.
+#[derive(Debug)]
+struct Confirmed {
+    confirmation: Confirmation,
+    /// As it was read, until an update comes.
+    vm: Option<Arc<Vm>>,
+    since: Instant,
 }
 
 /// The virtual machines, folders and tasks that vCenter has, as far as this client watches them.
@@ -50,7 +59,7 @@ pub struct Inventory {
     tasks: HashMap<MoRef, TaskEntry>,
     outside: HashMap<MoRef, (Outside, Instant)>,
     /// VMs that were read again.
-    confirmed: HashMap<MoRef, (Confirmation, Instant)>,
+    confirmed: HashMap<MoRef, Confirmed>,
     /// VMs by the value of a marker, whichever its key.
     by_marker: Index,
     /// VMs and folders by parent and name.
@@ -174,8 +183,22 @@ impl Inventory {
     /// read within 30 seconds, or was powered off or destroyed by a request since.
     #[must_use]
     pub fn confirmed(&self, moref: &MoRef) -> Option<Confirmation> {
-        let (confirmation, since) = self.confirmed.get(moref)?;
-        (since.elapsed() < CONFIRMED_LIFE).then_some(*confirmation)
+        let confirmed = self.confirmed.get(moref)?;
+        (confirmed.since.elapsed() < CONFIRMED_LIFE).then_some(confirmed.confirmation)
+    }
+
+    /// Returns the last answer of [`Inventory::confirmed`], which may be 10 minutes old, unless it says that a change was missed:
+    /// [`Vms::forget_answers`](super::Vms::forget_answers) drops it.
+    #[must_use]
+    pub fn last_confirmed(&self, moref: &MoRef) -> Option<Confirmation> {
+        self.confirmed.get(moref).map(|confirmed| confirmed.confirmation)
+    }
+
+    /// Returns a VM as it was when [`Inventory::last_confirmed`] was found, and no update has come since: it may do something else than the
+    /// inventory shows, whose update was lost.
+    #[must_use]
+    pub fn last_read(&self, moref: &MoRef) -> Option<&Arc<Vm>> {
+        self.confirmed.get(moref)?.vm.as_ref()
     }
 }
 
@@ -292,7 +315,8 @@ impl Inventory {
             Some(false) => Confirmation::Changed,
             Some(true) => Confirmation::Same,
         };
-        self.confirmed.insert(moref.clone(), (confirmation, now));
+        let vm = read.filter(|_| confirmation == Confirmation::Same).cloned();
+        self.confirmed.insert(moref.clone(), Confirmed { confirmation, vm, since: now });
         // Of what cannot be read, a complete report shows no more.
         let missed = confirmation == Confirmation::Changed;
         self.incomplete |= missed;
@@ -347,7 +371,7 @@ impl Inventory {
     pub(super) fn end_baseline(&mut self, started: Instant) {
         let Some(seen) = self.baseline.take() else { return };
         // What was not as the inventory showed it is now.
-        self.confirmed.retain(|_, (confirmation, _)| *confirmation == Confirmation::Same);
+        self.confirmed.retain(|_, confirmed| confirmed.confirmation == Confirmation::Same);
         let gone: Vec<MoRef> = self.vms.keys().filter(|moref| !seen.contains(*moref)).cloned().collect();
         for moref in gone {
             self.put_vm(&moref, None);
@@ -388,8 +412,12 @@ impl Inventory {
     /// Drops what is too old to be of use.
     pub(super) fn purge(&mut self, now: Instant) {
         self.purge_tasks(now);
-        self.outside.retain(|_, (_, since)| now.saturating_duration_since(*since) < OUTSIDE_KEPT);
-        self.confirmed.retain(|_, (_, since)| now.saturating_duration_since(*since) < CONFIRMED_LIFE);
+        self.outside.retain(|_, (_, since)| now.saturating_duration_since(*since) < ANSWER_KEPT);
+        self.confirmed.retain(|_, confirmed| {
+            let is_past = confirmed.confirmation == Confirmation::Changed;
+            let kept = if is_past { CONFIRMED_LIFE } else { ANSWER_KEPT };
+            now.saturating_duration_since(confirmed.since) < kept
+        });
     }
 }
 
@@ -411,6 +439,8 @@ impl Inventory {
         }
         if before.as_deref().map(identity) != vm.as_ref().map(identity) {
             self.confirmed.remove(moref);
+        } else if let Some(confirmed) = self.confirmed.get_mut(moref) {
+            confirmed.vm = None;
         }
         if let Some(old) = &before {
             self.unname(old.parent.as_ref(), &old.name, moref);

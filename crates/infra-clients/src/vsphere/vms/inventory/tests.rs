@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::vsphere::TaskState;
 use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
 use crate::vsphere::xml::{self, Node};
+use crate::vsphere::{PowerState, TaskState};
 
 /// The value of a property, written as vCenter writes it.
 fn value(xml: &str) -> Option<Node> {
@@ -117,7 +117,7 @@ fn a_look_up_is_answered_until_the_vm_appears() {
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
 
     inventory.set_looked_up(&vm("3"), None, None, now);
-    inventory.purge(now + OUTSIDE_KEPT);
+    inventory.purge(now + ANSWER_KEPT);
     assert_eq!(inventory.last_outside(&vm("3")), None, "too old");
     let before = now.checked_sub(OUTSIDE_LIFE).unwrap();
     inventory.set_looked_up(&vm("4"), None, None, before);
@@ -188,11 +188,34 @@ fn what_was_read_is_compared_with_what_is_shown() {
         assert_eq!(inventory.confirmed(&vm("1")), Some(wanted), "{what}");
         assert_eq!(missed, wanted == Confirmation::Changed, "{what}");
     }
+    let mut inventory = Inventory::new(String::new());
+    inventory.put_vm(&vm("1"), Some(known.clone()));
+    let before = now.checked_sub(CONFIRMED_LIFE).unwrap();
+    for (read, wanted) in [(&known, Some(Confirmation::Same)), (&other, None)] {
+        inventory.set_looked_up(&vm("1"), Some(&Arc::new(read.clone())), Some(true), before);
+        inventory.purge(now);
+        assert_eq!((inventory.confirmed(&vm("1")), inventory.last_confirmed(&vm("1"))), (None, wanted));
+    }
     // One that is shown nowhere, in a folder that is shown.
     let mut inventory = Inventory::new(String::new());
     inventory.folder_created(&root, "root", &MoRef::new("Folder", "vm"), now);
     assert!(inventory.set_looked_up(&vm("1"), Some(&Arc::new(known)), None, now));
     assert!(inventory.is_incomplete());
+}
+
+#[test]
+fn a_vm_is_as_it_was_read_until_an_update_comes() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    let parent = Some(MoRef::new("Folder", "root"));
+    let on = Vm { parent, markers: Some(Box::new([])), power: Some(PowerState::On), ..Vm::empty(vm("1")) };
+    let off = Vm { power: Some(PowerState::Off), ..on.clone() };
+    inventory.put_vm(&vm("1"), Some(on.clone()));
+    assert_eq!(inventory.last_read(&vm("1")), None);
+    assert!(!inventory.set_looked_up(&vm("1"), Some(&Arc::new(off.clone())), Some(true), now));
+    assert_eq!(inventory.last_read(&vm("1")).map(Arc::as_ref), Some(&off));
+    inventory.put_vm(&vm("1"), Some(Vm { name: "renamed".into(), ..on }));
+    assert_eq!(inventory.last_read(&vm("1")), None);
+    assert_eq!(inventory.confirmed(&vm("1")), Some(Confirmation::Same));
 }
 
 #[test]

@@ -74,9 +74,12 @@ impl LookUps {
     /// Requests a look-up, unless one of the same VM is open.
     pub(in crate::vsphere::vms) fn request(&self, moref: &MoRef) {
         let mut requests = self.requests();
-        if !requests.open.insert(moref.clone()) {
-            return;
+        if requests.open.insert(moref.clone()) {
+            self.enqueue(&mut requests, moref);
         }
+    }
+
+    fn enqueue(&self, requests: &mut Requests, moref: &MoRef) {
         if requests.is_suspect(moref, Instant::now()) {
             requests.waiting_alone.push_back(moref.clone());
             self.suspect_asked.notify_one();
@@ -100,8 +103,7 @@ impl LookUps {
         let mut requests = self.requests();
         let is_outdated = requests.outdated.remove(moref);
         if is_outdated {
-            requests.waiting.push_back(moref.clone());
-            self.asked.notify_one();
+            self.enqueue(&mut requests, moref);
         }
         is_outdated
     }
@@ -212,13 +214,8 @@ impl LookUps {
                 Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
                     tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
                     self.requests().suspects.insert(moref.clone(), Instant::now());
-                    return answer(
-                        shared,
-                        &moref,
-                        Some(&Arc::new(Vm::empty(moref.clone()))),
-                        None,
-                        Instant::now(),
-                    );
+                    let unread = Arc::new(Vm::empty(moref.clone()));
+                    return answer(shared, &moref, Some(&unread), None, Instant::now());
                 }
                 Err(_) => tries += 1,
             }
@@ -335,4 +332,34 @@ fn is_about_objects(error: &Error) -> bool {
             | Kind::Fault
             | Kind::InvalidPowerState
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_sent_is_sent_again_where_its_answer_may_be_of_before() {
+        let (look_ups, moref) = (LookUps::default(), MoRef::new("VirtualMachine", "vm-1"));
+        look_ups.renew(&moref);
+        assert!(!look_ups.repeat(&moref), "none is open");
+
+        look_ups.request(&moref);
+        look_ups.renew(&moref);
+        assert_eq!(look_ups.take(MOST), std::slice::from_ref(&moref));
+        assert!(!look_ups.repeat(&moref), "it was sent after it was asked for again");
+
+        look_ups.renew(&moref);
+        assert!(look_ups.repeat(&moref) && look_ups.is_open(&moref));
+        assert_eq!(look_ups.take(MOST), std::slice::from_ref(&moref));
+        assert!(!look_ups.repeat(&moref), "once");
+
+        // It holds no others up.
+        look_ups.requests().suspects.insert(moref.clone(), Instant::now());
+        look_ups.renew(&moref);
+        assert!(look_ups.repeat(&moref) && look_ups.is_idle());
+        assert_eq!(look_ups.requests().waiting_alone.front(), Some(&moref));
+        look_ups.close(&moref);
+        assert!(!look_ups.is_open(&moref));
+    }
 }

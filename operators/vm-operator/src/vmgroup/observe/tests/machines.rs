@@ -65,7 +65,33 @@ fn the_machines_of_the_members() {
             },
             |s| {
                 has(s);
-                s.members[0].answer = Answer::Given;
+                s.members[0].answer = Answer::Given { works: Some(true) };
+            },
+        ),
+        (
+            "off as it was read by itself",
+            |w| {
+                w.show(|vm| vm);
+                let read = fixtures::machine("vm-1", &fixtures::instance(0));
+                let off = Vm { power: Some(PowerState::Off), ..read };
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(off));
+            },
+            |s| {
+                has(s);
+                s.members[0].answer = Answer::Given { works: Some(false) };
+            },
+        ),
+        (
+            "shown otherwise since it was read by itself",
+            |w| {
+                w.show(|vm| Vm { power: Some(PowerState::Off), ..vm });
+                let read = fixtures::machine("vm-1", &fixtures::instance(0));
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(read));
+                w.show(|vm| vm);
+            },
+            |s| {
+                has(s);
+                s.members[0].answer = Answer::Given { works: None };
             },
         ),
         (
@@ -128,7 +154,7 @@ fn the_machines_of_the_members() {
             },
             |s| {
                 unanswered(s);
-                s.members[0].answer = Answer::Given;
+                s.members[0].answer = Answer::Given { works: None };
             },
         ),
         (

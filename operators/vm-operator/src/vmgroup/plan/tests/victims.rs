@@ -25,6 +25,14 @@ fn the_least_loss_comes_first() {
 }
 
 #[test]
+fn what_was_read_counts_more_than_what_is_shown() {
+    let read = |works, member: Member| Member { answer: Answer::Given { works: Some(works) }, ..member };
+    let is_on = read(true, Member { on: false, ..member(0) });
+    let is_off = read(false, member(1));
+    takes(&[is_on, is_off, read(true, member(2))], &["g-1", "g-2", "g-0"]);
+}
+
+#[test]
 fn of_equals_the_outdated_then_the_highest_come_first() {
     let outdated = Member { made_from: Some("old".into()), ..member(1) };
     takes(&[member(0), outdated, member(2), member(3)], &["g-1", "g-3", "g-2", "g-0"]);
@@ -43,7 +51,12 @@ fn none_is_chosen_before_the_vcenter_has_answered_of_all() {
         ..member(0)
     };
     let asked = Member { answer: Answer::Awaited, ..unanswered.clone() };
-    let gone = Member { unseen: Unseen::Nothing, answer: Answer::Given, exists: false, ..unanswered.clone() };
+    let gone = Member {
+        unseen: Unseen::Nothing,
+        answer: Answer::Given { works: None },
+        exists: false,
+        ..unanswered.clone()
+    };
     let turn = |first: &Member, replicas, census| {
         plan(&group(replicas, "t"), &Seen { census, ..seen(vec![first.clone(), member(1)]) })
     };
