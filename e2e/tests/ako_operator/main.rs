@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use avi_simulator::store::Snapshot;
 use e2e::{AkoRig, Launch, OperatorProcess, PATIENCE, Rig};
-use infra_clients::avi::{Avi, Config, Credentials, POOL, Query, Scope};
+use infra_clients::avi::{Avi, Config, Credentials, POOL, Query, Resource, Scope};
 use infra_clients::{Secret, Trust};
 use serde_json::{Value, json};
 use testbed::{Ako, Cleanup, ControlPlane, Workload, eventually};
@@ -277,6 +277,35 @@ impl<A: Serves> Walk<A> {
         .unwrap();
     }
 
+    /// The condition of the tenants says what keeps one, and Ready is as it was.
+    async fn tenant_is_kept_by(&self, what: &str) {
+        let message = r#"jsonpath={.status.conditions[?(@.type=="TenantsReady")].message}"#;
+        eventually(&format!("{what} keeps the tenant"), PATIENCE, async || {
+            let said = self.rig.management.kubectl(&["get", "adc", "adc", "-o", message]).await?;
+            anyhow::ensure!(said.contains(what), "it says {said:?}");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
+        self.shows(&["get", "adc", "adc", "-o", TENANTS], "False AviTenantInUse").await;
+        self.shows(&["get", "adc", "adc", "-o", "jsonpath={.status.conditions[0].status}"], "True").await;
+        let added = ["get", "adc", "adc", "-o", "jsonpath={.status.added.tenants}"];
+        self.shows(&added, r#"["tkg-default-w1"]"#).await;
+    }
+
+    /// A person removes an object from the tenant of the Cluster.
+    async fn remove_from_tenant(&self, kind: &'static str, name: &str) {
+        let simulator = &self.rig.simulator;
+        let credentials = Credentials::password("admin", Secret::new(simulator.admin_password()));
+        let mut client = Config::new(simulator.url(), credentials);
+        client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
+        let avi = Avi::start(client).unwrap();
+        let (api, kind) = (avi.api(Scope::Name("tkg-default-w1".into())), Resource::any(kind));
+        let found = api.by_name(kind, name, &Query::new()).await.unwrap().at_most_one().unwrap().unwrap();
+        api.delete(kind, &found.meta.uuid).await.unwrap();
+        avi.close().await.unwrap();
+    }
+
     /// Checks that nothing is left, and that AKO was started once.
     async fn nothing_is_left(&self) {
         self.avi_is_as_before().await;
@@ -425,34 +454,34 @@ async fn a_namespace_has_a_tenant_of_its_own() {
     walk.nothing_is_left().await;
 }
 
-/// An operator that was not there when the last Cluster was deleted goes on, and waits for what a person made in the tenant.
+/// What the user of a Cluster made in its tenant keeps that, and nothing else of the AKODeploymentConfig but its deletion: what the operator
+/// looks for, and what AVI alone finds. An operator that was not there when the last Cluster was deleted goes on.
 #[tokio::test]
 async fn a_tenant_with_something_of_a_person_stays_until_that_is_gone() {
     let mut walk = Walk::<Ako>::with(json!({"tenant": {"name": "tkg", "scope": "Cluster"}})).await;
     assert_eq!(on_avi(&walk, "tenant"), ["admin", "tkg-default-w1"]);
-    let pool = json!({"name": "mine", "cloud_ref": "/api/cloud?name=Default-Cloud",
-        "tenant_ref": "/api/tenant/?name=tkg-default-w1"});
-    walk.rig.simulator.control().seed_value(json!({"pool": [pool]})).unwrap();
+    let of = "/api/tenant/?name=tkg-default-w1";
+    let pool = json!({"name": "mine", "cloud_ref": "/api/cloud?name=Default-Cloud", "tenant_ref": of});
+    let addresses = json!({"name": "unlooked", "tenant_ref": of});
+    let content = json!({"pool": [pool], "ipaddrgroup": [addresses]});
+    walk.rig.simulator.control().seed_value(content).unwrap();
     walk.operator = walk.rig.operator().await.unwrap();
     walk.workload.delete().await.unwrap();
     walk.workload.deleted(PATIENCE).await.unwrap();
-    walk.shows(&["get", "adc", "adc", "-o", TENANTS], "False AviTenantInUse").await;
-    walk.shows(&["get", "adc", "adc", "-o", "jsonpath={.status.conditions[0].status}"], "True").await;
+    walk.tenant_is_kept_by("pool \"mine\"").await;
     assert_eq!(walk.users(), <[String; 0]>::default());
+    let events =
+        ["get", "events", "--field-selector=reason=AviTenantInUse", "-o", "jsonpath={.items[*].type}"];
+    walk.shows(&events, "Warning").await;
+
+    walk.remove_from_tenant(POOL.kind(), "mine").await;
+    // A start looks again at once, else it takes minutes.
+    walk.operator = walk.rig.operator().await.unwrap();
+    walk.tenant_is_kept_by("IpAddrGroup unlooked").await;
     walk.rig.management.kubectl(&["delete", "adc", "adc", "--wait=false"]).await.unwrap();
     let ready = "jsonpath={.status.conditions[0].reason}";
     walk.shows(&["get", "adc", "adc", "-o", ready], "AviTenantInUse").await;
-
-    let simulator = &walk.rig.simulator;
-    let credentials = Credentials::password("admin", Secret::new(simulator.admin_password()));
-    let mut client = Config::new(simulator.url(), credentials);
-    client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
-    let avi = Avi::start(client).unwrap();
-    let api = avi.api(Scope::Name("tkg-default-w1".into()));
-    let mine = api.by_name(POOL, "mine", &Query::new()).await.unwrap().at_most_one().unwrap().unwrap();
-    api.delete(POOL, &mine.meta.uuid).await.unwrap();
-    avi.close().await.unwrap();
-    // A start looks again at once, else it takes a minute.
+    walk.remove_from_tenant("ipaddrgroup", "unlooked").await;
     walk.operator = walk.rig.operator().await.unwrap();
     walk.rig.site().gone("adc").await.unwrap();
     let left = walk.rig.simulator.control().diff(&walk.before);

@@ -112,6 +112,14 @@ impl Reconciler for Adcs {
         done.clone()
     }
 
+    fn news(
+        _: &AkoDeploymentConfig,
+        old: Option<&AkoDeploymentConfigStatus>,
+        new: &AkoDeploymentConfigStatus,
+    ) -> Vec<Notice> {
+        tenants::news(old, new).into_iter().collect()
+    }
+
     fn forget(&self, uid: &str) {
         self.memory.forget(uid);
         self.connections.forget(uid);

@@ -48,9 +48,6 @@ pub enum Error {
     /// A port group that is to be removed is in use.
     #[error("{0}")]
     PortGroupInUse(String),
-    /// AVI refuses to remove a tenant.
-    #[error("AVI refuses to remove the tenant {0}: remove what is in it; it is tried again")]
-    TenantInUse(String),
     /// AVI has not kept a change.
     #[error(
         "AVI does not keep what the operator writes, or another client reverts it: {0}: look who writes these objects; it is tried again"
@@ -119,7 +116,6 @@ impl ReconcileError for Error {
             Self::Vcenter { error } => (error.reason(), disposition(error)),
             Self::PortGroupNotKept(_) => (reason::PORT_GROUP_NOT_KEPT, Disposition::TRANSIENT),
             Self::PortGroupInUse(_) => (reason::PORT_GROUP_IN_USE, Disposition::TRANSIENT),
-            Self::TenantInUse(_) => (reason::TENANT_IN_USE, Disposition::TRANSIENT),
             Self::NotKept(_) => (reason::NOT_KEPT, Disposition::TRANSIENT),
             Self::Reverted(_) => (reason::OBJECTS_REVERTED, Disposition::NEEDS_HELP),
             Self::Randomness(_) => (reason::NO_RANDOMNESS, Disposition::TRANSIENT),
@@ -136,7 +132,6 @@ impl ReconcileError for Error {
             reason::NOT_KEPT,
             reason::OBJECTS_REVERTED,
             reason::NO_RANDOMNESS,
-            reason::TENANT_IN_USE,
             reason::PORT_GROUP_NOT_KEPT,
             reason::PORT_GROUP_IN_USE,
         ];
@@ -205,13 +200,6 @@ mod tests {
         }
         let in_use = Error::PortGroupInUse("by a".into());
         assert_eq!(in_use.classify(), ("PortGroupInUse", Disposition::TRANSIENT));
-    }
-
-    #[test]
-    fn a_tenant_that_is_in_use_is_tried_again() {
-        let error = Error::TenantInUse("t: of a test".into());
-        assert_eq!(error.classify(), ("AviTenantInUse", Disposition::TRANSIENT));
-        assert!(Error::reasons().contains(&error.classify().0));
     }
 
     #[test]

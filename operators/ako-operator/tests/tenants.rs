@@ -103,8 +103,6 @@ async fn a_tenant_goes_after_its_user_and_what_is_in_it() {
     let in_tenant = controller.avi.api(Scope::Name("t-ns".into()));
     let pool = in_tenant.create(POOL, &pool).await.unwrap().meta.uuid;
     assert_eq!(controller.content("t-ns").await, ["pool \"p\"", "role \"ns-w1-ako-tenant-role\""]);
-    let refused = admin.delete(TENANT, &tenant_uuid).await.unwrap_err();
-    assert!(refused.kind() == Refusal::Conflict && !refused.in_doubt(), "{refused}");
 
     in_tenant.delete(POOL, &pool).await.unwrap();
     assert!(remove(&controller.avi, &wanted.name, &wanted.cluster, "t-ns").await.unwrap());
@@ -115,6 +113,26 @@ async fn a_tenant_goes_after_its_user_and_what_is_in_it() {
     // As in a second try, after a crash.
     assert!(!remove(&controller.avi, &wanted.name, &wanted.cluster, "t-ns").await.unwrap());
     assert!(!admin.delete(TENANT, &tenant_uuid).await.unwrap());
+}
+
+/// What the user of a Cluster may make there is named, and AVI names the rest.
+#[tokio::test]
+async fn what_is_in_a_tenant_is_named() {
+    let controller = Controller::start().await;
+    let uuid = controller.make("t-ns", &spec(&json!({ "context": "Tenant" }))).await;
+    assert_eq!(controller.content("t-ns").await, <[String; 0]>::default(), "Default-Group goes with it");
+    let of = "/api/tenant/?name=t-ns";
+    let group = json!({ "name": "g", "tenant_ref": of, "cloud_ref": "/api/cloud?name=Default-Cloud" });
+    let content = json!({
+        "serviceenginegroup": [group],
+        "stringgroup": [{ "name": "s", "type": "SG_TYPE_STRING", "tenant_ref": of }],
+        "ipaddrgroup": [{ "name": "i", "tenant_ref": of }],
+    });
+    controller.simulator.control().seed_value(content).unwrap();
+    assert_eq!(controller.content("t-ns").await, ["stringgroup \"s\"", "serviceenginegroup \"g\""]);
+    let refused = controller.avi.api(Scope::admin()).delete(TENANT, &uuid).await.unwrap_err();
+    assert!(refused.kind() == Refusal::Conflict && !refused.in_doubt(), "{refused}");
+    assert!(refused.text().contains("IpAddrGroup i"), "{}", refused.text());
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ impl Adcs {
                 self.ask_tenants(adc).await?;
                 return Ok(None);
             }
-            Plan::Tenants(change) => return Ok(Some(self.change_tenants(adc, &change).await?)),
+            Plan::Tenants(change) => return self.change_tenants(adc, change).await,
             Plan::Configure(change) => Some(self.configure(adc, &change).await?),
         };
         self.triggers.wake(&Key::of(adc));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use infra_clients::Failure as _;
-use infra_clients::avi::{Avi, Kind};
+use infra_clients::avi::{Avi, Error as AviError, Kind};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::conditions::{self, Status};
@@ -146,7 +146,7 @@ impl Adcs {
             Found::Left("the operator has not looked, as a person has ended the wait for AVI".to_owned())
         } else {
             match self.remove_left(adc, &lost.cluster).await {
-                Err(error) if is_refused(&error) => {
+                Err(error) if is_of_remains(&error) => {
                     let error = error.naming(&adc.spec);
                     let before = self.memory.unsettled(&uid).remove(&key);
                     let now = Unsettled::after(before.as_ref(), &error, self.kit.clock().now());
@@ -200,7 +200,7 @@ fn may_be_left(has_user: bool, is_users_given: bool, was_refused: bool) -> bool 
 /// Removes what AKO made, the user, and what AKO has made until then.
 async fn remove(client: &Avi, target: &Target, user: &str, has_user: bool) -> Result<Found, Error> {
     let mut objects = match purge(client, target).await {
-        Err(error) if !is_refused(&error) => return Err(error),
+        Err(error) if !is_of_remains(&error) => return Err(error),
         // Without its user, AKO makes nothing more that is in the way.
         removed => removed.unwrap_or_default(),
     };
@@ -211,24 +211,21 @@ async fn remove(client: &Avi, target: &Target, user: &str, has_user: bool) -> Re
 }
 
 /// Returns whether the matter is what this Cluster has left, and nothing that else of AVI would fail with.
-fn is_refused(error: &Error) -> bool {
+fn is_of_remains(error: &Error) -> bool {
     match error {
         Error::PlaceMissing { .. } => true,
-        Error::Avi { error, .. } => {
-            let kinds = [
-                Kind::Conflict,
-                Kind::Stale,
-                Kind::Invalid,
-                Kind::Ambiguous,
-                Kind::Forbidden,
-                Kind::NotFound,
-            ];
-            // One object may have AVI fail, or not answer; where AVI fails with all, the rest says so.
-            let fails = [Kind::Unavailable, Kind::Timeout].contains(&error.kind());
-            fails || kinds.contains(&error.kind()) && !error.in_doubt()
-        }
+        Error::Avi { error, .. } => is_refused(error),
         _ => false,
     }
+}
+
+/// Returns whether AVI refuses what one object was asked for, and may grant what others are.
+pub(super) fn is_refused(error: &AviError) -> bool {
+    let kinds =
+        [Kind::Conflict, Kind::Stale, Kind::Invalid, Kind::Ambiguous, Kind::Forbidden, Kind::NotFound];
+    // One object may have AVI fail, or not answer; where AVI fails with all, the rest says so.
+    let fails = [Kind::Unavailable, Kind::Timeout].contains(&error.kind());
+    fails || kinds.contains(&error.kind()) && !error.in_doubt()
 }
 
 fn why(error: &Error) -> String {
@@ -296,12 +293,12 @@ mod tests {
             (Kind::Unauthorized, false),
             (Kind::Upgrading, false),
         ] {
-            assert_eq!(is_refused(&of(kind)), wanted, "{kind:?}");
+            assert_eq!(is_of_remains(&of(kind)), wanted, "{kind:?}");
         }
         let missing = Error::PlaceMissing { reason: reason::CLOUD_NOT_FOUND, message: String::new() };
-        assert!(is_refused(&missing));
+        assert!(is_of_remains(&missing));
         assert!(why(&missing).contains("AviCloudNotFound"));
-        assert!(!is_refused(&KitError::StillChanging.into()));
+        assert!(!is_of_remains(&KitError::StillChanging.into()));
     }
 
     #[test]

@@ -63,9 +63,21 @@ impl Memory {
         last.as_ref() == Some(change)
     }
 
-    /// Remembers what AVI answered about tenants, as a part of its last answer.
+    /// Remembers what AVI answered about tenants, as a part of its last answer. What it refuses to remove it is asked again with the rest.
     pub(super) fn tenants_answered(&self, uid: &str, of: &Facts) {
-        self.change_tenants(uid, |known| known.clone_from(&of.tenants));
+        self.change_tenants(uid, |known| {
+            let before = std::mem::replace(known, of.tenants.clone());
+            for (name, before) in before {
+                if let (Some(before), Some(Some(now))) = (before, known.get_mut(&name)) {
+                    now.refusal = before.refusal.filter(|_| before.uuid == now.uuid);
+                }
+            }
+        });
+    }
+
+    /// Remembers that AVI refuses to remove a tenant, until all of AVI is asked again.
+    pub(super) fn tenant_refused(&self, uid: &str, name: &str, tenant: Tenant) {
+        self.change_tenants(uid, |known| drop(known.insert(name.to_owned(), Some(tenant))));
     }
 
     /// Forgets what is known of tenants, so that AVI is asked again.
@@ -191,5 +203,35 @@ impl Memory {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// Else each new Cluster would have AVI refuse the removal of each tenant that is in use again.
+    #[test]
+    fn a_refusal_of_avi_lasts_until_all_is_asked_again() {
+        let memory = Memory::default();
+        let tenant = |uuid: &str, refusal: Option<&str>| {
+            Some(Tenant { uuid: uuid.into(), refusal: refusal.map(str::to_owned), ..Tenant::default() })
+        };
+        let facts =
+            |uuid| Facts { tenants: [("t".to_owned(), tenant(uuid, None))].into(), ..Facts::default() };
+        let answer = || Answer { basis: Basis::default(), at: Timestamp::UNIX_EPOCH, facts: facts("1") };
+        let known = || memory.answer("a").unwrap().facts.tenants["t"].clone();
+        memory.answered("a", answer());
+        memory.tenant_refused("a", "t", tenant("1", Some("in use")).unwrap());
+        assert_eq!(known(), tenant("1", Some("in use")));
+        memory.tenants_answered("a", &facts("1"));
+        assert_eq!(known(), tenant("1", Some("in use")));
+        memory.tenants_answered("a", &facts("2"));
+        assert_eq!(known(), tenant("2", None), "another one has its name");
+        memory.tenant_refused("a", "t", tenant("2", Some("in use")).unwrap());
+        memory.answered("a", answer());
+        assert_eq!(known(), tenant("1", None));
     }
 }

@@ -228,6 +228,9 @@ fn after_avi(adc: &AkoDeploymentConfig, seen: &Seen, avi: &OnAvi<'_>, now: Times
     match tenants::in_use(facts, needed, &record.tenants) {
         // Else the condition of the tenants says it, and holds nothing up.
         Some(message) if seen.basis.is_deleting => {
+            let message = format!(
+                "{message}; or annotate the AKODeploymentConfig with {FORCE_ANNOTATION}=true to leave them as they are"
+            );
             Turn::Wait { reason: reason::TENANT_IN_USE, message, after: Some(CONTENT) }
         }
         _ => Turn::Settled,

@@ -118,6 +118,8 @@ pub struct Tenant {
     pub contexts: Option<BTreeSet<String>>,
     /// What is in it; `None` where that was not asked, as it is needed.
     pub content: Option<Vec<String>>,
+    /// Why AVI refused to remove it, if that was tried since it was asked.
+    pub refusal: Option<String>,
 }
 
 /// A role.

@@ -1,20 +1,24 @@
 //! The tenants of Clusters: which ones are needed, whether AKO can work in them, and which are the operator's to remove. Pure.
 //!
 //! A tenant is removed only if the record names it, its description has the mark, and nothing is in it. One that others made is used as it
-//! is, and one whose mark a person removed is that person's.
+//! is, and one whose mark a person removed is that person's. One that is in use stays in the record and holds nothing else up: the user of
+//! one Cluster decides what is in it.
 
 mod apply;
 mod ask;
 
 use std::collections::BTreeSet;
 
-use operator_kit::Key;
-use operator_kit::conditions::Status;
+use operator_kit::conditions::{self, Status};
 use operator_kit::names::first_few;
+use operator_kit::{Key, Notice};
 
 pub use self::ask::{ask, new};
 use super::seen::{Facts, Tenant};
-use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, TENANT_MARK, reason};
+use crate::api::{
+    AkoDeploymentConfig, AkoDeploymentConfigSpec, AkoDeploymentConfigStatus, Place, TENANT_MARK, condition,
+    reason,
+};
 use crate::problem::Problem;
 
 /// Tenants that are made and removed, by name.
@@ -70,10 +74,10 @@ pub fn is_of_others(facts: &Facts, name: &str) -> bool {
 pub fn change(facts: &Facts, needed: &BTreeSet<String>, record: &BTreeSet<String>) -> Option<TenantChange> {
     let found = |name: &str| facts.tenants.get(name).and_then(Option::as_ref);
     let (wanted, surplus): (Vec<_>, Vec<_>) = record.iter().partition(|name| needed.contains(*name));
-    let is_empty = |tenant: &Tenant| tenant.is_marked && tenant.content.as_ref().is_some_and(Vec::is_empty);
+    let is_free = |tenant: &Tenant| tenant.is_marked && tenant.content.is_some() && kept_by(tenant).is_none();
     let change = TenantChange {
         missing: wanted.into_iter().filter(|name| found(name).is_none()).cloned().collect(),
-        removed: surplus.into_iter().filter(|name| found(name).is_some_and(is_empty)).cloned().collect(),
+        removed: surplus.into_iter().filter(|name| found(name).is_some_and(is_free)).cloned().collect(),
     };
     (change != TenantChange::default()).then_some(change)
 }
@@ -127,29 +131,34 @@ pub fn no_group(spec: &AkoDeploymentConfigSpec) -> String {
     )
 }
 
-/// Returns the tenants that no Cluster needs and that stay, as something is in them; in words.
+/// Returns the tenants that no Cluster needs and that stay, as they are in use; in words.
 #[must_use]
 pub fn in_use(facts: &Facts, needed: &BTreeSet<String>, record: &BTreeSet<String>) -> Option<String> {
     let kept = record.difference(needed).filter_map(|name| {
         let tenant = facts.tenants.get(name)?.as_ref().filter(|tenant| tenant.is_marked)?;
-        let content = tenant.content.as_ref().filter(|content| !content.is_empty())?;
-        Some(format!("the tenant {name:?} has {}", first_few(content)))
+        Some(format!("the tenant {name:?} {}", kept_by(tenant)?))
     });
     let kept: Vec<_> = kept.collect();
     (!kept.is_empty()).then(|| {
         format!(
-            "no Cluster needs these tenants any more, and they are not empty: {}; remove these objects, and the operator removes the \
-             tenants; or keep one by removing [{TENANT_MARK}] from its description",
-            kept.join("; ")
+            "no Cluster needs these tenants any more, as theirs were deleted or have moved, and they are in use: {}; remove by hand what is \
+             in them, and the operator removes the tenants; or keep one by removing [{TENANT_MARK}] from its description",
+            first_few(&kept)
         )
     })
 }
 
-/// Returns whether something was found in a tenant that no Cluster needs.
+/// Returns what is in the way of a removal, in words; `None`: nothing that is known.
+fn kept_by(tenant: &Tenant) -> Option<String> {
+    let content = tenant.content.as_ref().filter(|content| !content.is_empty());
+    let refused = || tenant.refusal.as_ref().map(|why| format!("is not removed by AVI ({why})"));
+    content.map(|content| format!("has {}", first_few(content))).or_else(refused)
+}
+
+/// Returns whether something is in the way of the removal of a tenant.
 #[must_use]
 pub fn has_content(facts: &Facts) -> bool {
-    let content = facts.tenants.values().flatten().filter_map(|tenant| tenant.content.as_ref());
-    content.into_iter().any(|content| !content.is_empty())
+    facts.tenants.values().flatten().any(|tenant| kept_by(tenant).is_some())
 }
 
 /// Returns whether the operator makes tenants for an AKODeploymentConfig, or did.
@@ -182,6 +191,17 @@ pub fn state(
         Some(message) => (Status::False, reason::TENANT_IN_USE, message),
         None => (Status::True, reason::AS_ASKED, String::new()),
     })
+}
+
+/// Returns the event for tenants that stay as they are in use: Ready does not say it.
+#[must_use]
+pub fn news(old: Option<&AkoDeploymentConfigStatus>, new: &AkoDeploymentConfigStatus) -> Option<Notice> {
+    let said = |status: &AkoDeploymentConfigStatus| {
+        let said = conditions::get(&status.conditions, condition::TENANTS_READY);
+        said.filter(|said| said.reason == reason::TENANT_IN_USE).map(|said| said.message.clone())
+    };
+    let message = said(new).filter(|_| old.and_then(said).is_none())?;
+    Some(Notice::warning(reason::TENANT_IN_USE, message))
 }
 
 #[cfg(test)]

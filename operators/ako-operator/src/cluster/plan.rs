@@ -224,7 +224,11 @@ fn deliver(seen: &Seen, now: Timestamp) -> Decision {
             config_deletion::hold_back(seen, state, &obstacle)
                 .unwrap_or_else(|| hold_back(state, obstacle, false).into())
         }
-        Delivery::Of(difference) => with_kinds(&difference.definitions, complete(seen, state, difference)),
+        Delivery::Of(difference) => {
+            let decision = complete(seen, state, difference);
+            // An AKO of another place waits for what that one's AKODeploymentConfig says.
+            if is_elsewhere(seen) { decision } else { with_kinds(&difference.definitions, decision) }
+        }
     }
 }
 
@@ -294,6 +298,11 @@ fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
         return Some(Obstacle::Passing(Problem { reason: reason::SERVICE_MISSING, message }));
     }
     seen.offer.as_ref().err().cloned()
+}
+
+/// Returns whether AKO works at another place than the AKODeploymentConfig says that selects the Cluster.
+fn is_elsewhere(seen: &Seen) -> bool {
+    seen.offer.as_ref().is_err_and(|obstacle| obstacle.problem().reason == reason::PLACE_CHANGED)
 }
 
 /// Returns why a Cluster gets no AKO whose name on AVI another one has.

@@ -8,9 +8,9 @@ use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
-use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
+use super::seen::{Delivery, Difference, Obstacle, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
-use crate::api::{MOVE_ANNOTATION, reason};
+use crate::api::{FORCE_ANNOTATION, MOVE_ANNOTATION, reason};
 use crate::conditions::Said;
 use crate::error::Error;
 
@@ -168,8 +168,8 @@ fn runs(state: &State) -> bool {
     state.installed.set.as_ref().is_some_and(|set| set.is_ready && !set.is_ending())
 }
 
-/// Returns what there is to say of an AKO that is installed: versions that the vendor does not document, and objects that the workload
-/// cluster stores otherwise than they were sent. Mostly nothing.
+/// Returns what there is to say of an AKO that is installed: versions that the vendor does not document, objects that the workload cluster
+/// stores otherwise than they were sent, and an annotation that is left. Mostly nothing.
 fn notes(seen: &Seen) -> String {
     let Workload::Open(state) = &seen.workload else { return String::new() };
     let Delivery::Of(Difference { altered, undocumented, .. }) = &state.delivery else {
@@ -182,7 +182,10 @@ fn notes(seen: &Seen) -> String {
              them: {names}; they are sent again every hour"
         )
     });
-    undocumented.iter().chain(&altered).map(String::as_str).collect::<Vec<_>>().join("; ")
+    let forced = seen.is_forced.then(|| {
+        format!("the annotation {FORCE_ANNOTATION} is set, and ends the wait of the next cleanup at once: remove it")
+    });
+    undocumented.iter().chain(&altered).chain(&forced).map(String::as_str).collect::<Vec<_>>().join("; ")
 }
 
 /// Returns the condition that says that the Cluster is paused. What was known before is not looked at meanwhile.
@@ -289,6 +292,10 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<
             is_news(reason::CLEANED_UP).then(|| Notice::normal(reason::CLEANED_UP, message))
         }
         Turn::Wait { reason: reason::CLUSTER_NOT_READY, .. } => None,
+        // AVI is being asked, as in each delivery.
+        Turn::Wait { reason: reason::ADC_NOT_READY, .. } if matches!(seen.offer, Err(Obstacle::Brief(_))) => {
+            None
+        }
         Turn::Wait { reason, message, .. } if is_news(reason) => Some(match *reason {
             reason::CLEANING_UP
             | reason::AKO_ENDING

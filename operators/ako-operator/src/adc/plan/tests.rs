@@ -139,6 +139,8 @@ enum Known {
     Ours,
     /// With what is in it.
     Asked(&'static [&'static str]),
+    /// Nothing was found in it, and AVI has not removed it.
+    Refused,
     OfOthers,
 }
 
@@ -159,6 +161,9 @@ fn scoped(clusters: &[&str], recorded: &[&str], known: Known) -> (AkoDeploymentC
         Known::Absent => Some(None),
         Known::Ours => Some(tenant(true, None)),
         Known::Asked(content) => Some(tenant(true, Some(content))),
+        Known::Refused => {
+            Some(tenant(true, Some(&[])).map(|known| Tenant { refusal: Some("in use".into()), ..known }))
+        }
         Known::OfOthers => Some(tenant(false, None)),
     };
     let roles = ["ako-operator-admin-role", "ako-operator-all-tenants-role"];
@@ -188,6 +193,7 @@ fn a_tenant_is_made_for_the_clusters_of_a_namespace() {
         ("the last Cluster is gone", none, ours, Known::Ours, "ask tenants"),
         ("it is empty", none, ours, Known::Asked(&[]), "removed tenant t-ns"),
         ("it is not", none, ours, Known::Asked(&["pool \"p\""]), "settled"),
+        ("AVI does not remove it", none, ours, Known::Refused, "settled"),
         ("a person took it over", none, ours, Known::OfOthers, "record"),
         ("it is gone", none, ours, Known::Absent, "record"),
         ("a Cluster came meanwhile", two, ours, Known::Asked(&[]), "settled"),
@@ -213,6 +219,7 @@ fn a_deleted_configuration_waits_for_what_is_in_its_tenants() {
         (Known::Ours, "ask tenants"),
         (Known::Asked(&[]), "removed tenant t-ns"),
         (Known::Asked(&["pool \"p\""]), "wait AviTenantInUse"),
+        (Known::Refused, "wait AviTenantInUse"),
         (Known::OfOthers, "record"),
     ] {
         let (mut adc, mut seen) = scoped(&[], &["t-ns"], known);

@@ -1,14 +1,14 @@
 //! Asks about tenants beside the rest, makes them, and removes them.
 
-use infra_clients::Failure as _;
-use infra_clients::avi::{Kind, Scope, TENANT};
+use infra_clients::avi::{Scope, TENANT};
 use kube::ResourceExt;
 use operator_kit::{KitError, Notice};
 
 use super::super::Adcs;
+use super::super::lost::is_refused;
 use super::super::plan::needed;
 use super::super::record::Items;
-use super::super::seen::Facts;
+use super::super::seen::{Facts, Tenant};
 use super::{TenantChange, ask, new};
 use crate::api::{AkoDeploymentConfig, Place, reason};
 use crate::error::Error;
@@ -37,34 +37,41 @@ impl Adcs {
         Ok(())
     }
 
-    /// Makes and removes tenants. Which ones there are afterwards is asked next.
+    /// Makes and removes tenants. Which ones there are afterwards is asked next. One that AVI refuses to remove stays.
     pub(in super::super) async fn change_tenants(
         &self,
         adc: &AkoDeploymentConfig,
-        change: &TenantChange,
-    ) -> Result<Notice, Error> {
+        change: TenantChange,
+    ) -> Result<Option<Notice>, Error> {
         let uid = adc.uid().unwrap_or_default();
         let answer = self.memory.answer(&uid).ok_or(KitError::StillChanging)?;
         let api = self.avi_of(adc).await?.api(Scope::admin());
         // Whatever becomes of the requests: what is remembered is outdated.
         self.memory.forget_tenants(&uid, change.missing.iter().chain(&change.removed));
-        let is_repeated = self.memory.changes_tenants(&uid, change);
-        for name in &change.missing {
+        let mut done = change;
+        for name in &done.missing {
             api.create_or_find(TENANT, &new(name, &adc.name_any(), &adc.spec)).await?;
         }
-        for name in &change.removed {
-            let Some(Some(known)) = answer.facts.tenants.get(name) else { continue };
+        for name in std::mem::take(&mut done.removed) {
+            let Some(Some(known)) = answer.facts.tenants.get(&name) else { continue };
             match api.delete(TENANT, &known.uuid).await {
-                Err(error) if error.kind() == Kind::Conflict && !error.in_doubt() => {
-                    return Err(Error::TenantInUse(format!("{name:?}: {error}")));
+                Err(error) if is_refused(&error) => {
+                    let refusal = Some(error.text().to_owned());
+                    self.memory.tenant_refused(&uid, &name, Tenant { refusal, ..known.clone() });
                 }
-                deleted => drop(deleted?),
+                removed => {
+                    removed?;
+                    done.removed.insert(name);
+                }
             }
         }
-        let described = change.describe();
-        if is_repeated {
+        if done == TenantChange::default() {
+            return Ok(None);
+        }
+        let described = done.describe();
+        if self.memory.changes_tenants(&uid, &done) {
             return Err(Error::NotKept(described));
         }
-        Ok(Notice::normal(reason::AVI_CONFIGURED, described))
+        Ok(Some(Notice::normal(reason::AVI_CONFIGURED, described)))
     }
 }

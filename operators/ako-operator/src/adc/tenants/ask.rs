@@ -12,15 +12,19 @@ use super::super::seen::{Facts, Tenant};
 use crate::api::{ADMIN_TENANT, AkoDeploymentConfigSpec, Place, TENANT_MARK, TenantContext};
 
 /// What is looked for in a tenant before it is removed. AVI refuses the removal for whatever else is in it.
-const CONTENT: [Resource<Any>; 7] = [
+const CONTENT: [Resource<Any>; 9] = [
     Resource::any(VIRTUAL_SERVICE.kind()),
     Resource::any(VSVIP.kind()),
     Resource::any(POOL.kind()),
     Resource::any("poolgroup"),
     Resource::any("healthmonitor"),
     Resource::any("sslkeyandcertificate"),
+    Resource::any("stringgroup"),
+    Resource::any(SE_GROUP.kind()),
     Resource::any(ROLE.kind()),
 ];
+/// The service engine group that AVI makes in a tenant with service engines of its own, and removes with it.
+const GROUP_OF_AVI: &str = "Default-Group";
 
 /// Asks about the tenants that are needed and those of the record.
 ///
@@ -64,6 +68,7 @@ pub async fn ask(
             has_group: has_engines(&tenant).then(|| with_group.contains(&uuid)),
             contexts: has_contexts(&tenant).then(|| contexts.remove(&uuid).unwrap_or_default()),
             content: if is_surplus { Some(content(avi, &name, &uuid).await?) } else { None },
+            refusal: None,
             is_marked,
             uuid,
         };
@@ -110,8 +115,10 @@ async fn content(avi: &Avi, name: &str, uuid: &str) -> Result<Vec<String>, Error
     let mut content = Vec::new();
     for kind in CONTENT {
         let all = api.all(kind, &Query::new()).await?;
+        let is_of_avi = |object: &Any| kind.kind() == SE_GROUP.kind() && object.meta.name == GROUP_OF_AVI;
         // Those of the tenant `admin` may show in every tenant.
-        let mine = all.iter().filter(|object| tenant_of(&object.meta).as_deref() == Some(uuid));
+        let is_mine = |object: &Any| tenant_of(&object.meta).as_deref() == Some(uuid) && !is_of_avi(object);
+        let mine = all.iter().filter(|object| is_mine(object));
         content.extend(mine.map(|object| format!("{} {:?}", kind.kind(), object.meta.name)));
     }
     Ok(content)

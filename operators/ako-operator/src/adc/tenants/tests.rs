@@ -93,6 +93,7 @@ fn the_condition_says_which_tenant_is_in_the_way() {
     let no_group = Tenant { has_group: Some(false), ..marked(None) };
     let full: Vec<_> = (1..8).map(|n| format!("pool \"{n}\"")).collect();
     let full = Tenant { content: Some(full), ..marked(None) };
+    let refused = Tenant { refusal: Some("referred by: IpAddrGroup mine".into()), ..marked(Some(&[])) };
     let rows = [
         ("no Cluster", &[][..], facts(&[]), "True AsAsked"),
         ("not asked", &["ns/w1"], facts(&[]), ""),
@@ -106,6 +107,7 @@ fn the_condition_says_which_tenant_is_in_the_way() {
         ),
         ("to be removed", &[], facts(&[("t-ns", Some(marked(Some(&[]))))]), ""),
         ("in use", &[], facts(&[("t-ns", Some(full.clone()))]), "False AviTenantInUse"),
+        ("refused", &[], facts(&[("t-ns", Some(refused.clone()))]), "False AviTenantInUse"),
     ];
     for (what, clusters, facts, wanted) in rows {
         let recorded: &[&str] = if facts.tenants.is_empty() { &[] } else { &["t-ns"] };
@@ -113,10 +115,40 @@ fn the_condition_says_which_tenant_is_in_the_way() {
         let said = said.map(|(status, reason, _)| format!("{} {reason}", status.as_str()));
         assert_eq!(said.unwrap_or_default(), wanted, "{what}");
     }
-    let (_, _, message) = state(&adc("Provider", &["t-ns"]), &[], &facts(&[("t-ns", Some(full))])).unwrap();
-    for words in ["\"t-ns\" has pool \"1\"", "pool \"5\" and 2 more", TENANT_MARK] {
-        assert!(message.contains(words), "{message}");
+    for (tenant, words) in [
+        (full, &["\"t-ns\" has pool \"1\"", "pool \"5\" and 2 more", TENANT_MARK, "by hand"][..]),
+        (refused, &["\"t-ns\" is not removed by AVI (referred by: IpAddrGroup mine)", TENANT_MARK]),
+    ] {
+        let facts = facts(&[("t-ns", Some(tenant))]);
+        let (_, _, message) = state(&adc("Provider", &["t-ns"]), &[], &facts).unwrap();
+        for words in words {
+            assert!(message.contains(words), "{message}");
+        }
     }
+}
+
+/// Else a person would have to look for the condition: Ready says nothing of it.
+#[test]
+fn an_event_says_once_that_a_tenant_stays() {
+    let status = |said: Option<(&str, &str)>| -> AkoDeploymentConfigStatus {
+        let said = said.map(|(reason, message)| {
+            json!({"type": "TenantsReady", "status": "False", "reason": reason, "message": message,
+                "lastTransitionTime": "2026-11-29T00:00:00Z"})
+        });
+        serde_json::from_value(json!({"conditions": said.into_iter().collect::<Vec<_>>()})).unwrap()
+    };
+    let in_use = |message| Some(("AviTenantInUse", message));
+    for (old, new, wanted) in [
+        (None, None, None),
+        (None, in_use("a"), Some("a")),
+        (in_use("a"), in_use("b"), None),
+        (in_use("a"), None, None),
+        (Some(("AviTenantOfOthers", "a")), in_use("b"), Some("b")),
+    ] {
+        let event = news(Some(&status(old)), &status(new));
+        assert_eq!(event.as_ref().map(Notice::message), wanted, "{old:?} {new:?}");
+    }
+    assert!(news(None, &status(in_use("a"))).is_some_and(|event| event.reason() == "AviTenantInUse"));
 }
 
 #[test]

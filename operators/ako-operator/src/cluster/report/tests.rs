@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::plan::deadline::NOT_TAKEN;
 use crate::cluster::seen::{Cleanup, Installed, Set};
 use crate::delivery::{STATEFUL_SET, removal};
+use crate::problem::Problem;
 use crate::selection::Skip;
 
 fn seen(want: Want) -> Seen {
@@ -58,6 +59,8 @@ fn conditions_say_how_far_the_delivery_is() {
         ..selected()
     };
     let kept = seen(Want::Kept(Skip::NotReady));
+    let brief = Problem { reason: reason::ADC_NOT_READY, message: String::new() };
+    let asking = Seen { offer: Err(Obstacle::Brief(brief)), ..selected() };
     let family = |result| Seen { ip_family: Some(result), ..selected() };
     check(vec![
         ("a step", selected(), Turn::LookAgain(Plan::Watch), "nothing"),
@@ -67,6 +70,12 @@ fn conditions_say_how_far_the_delivery_is() {
             selected(),
             waits(reason::ADC_NOT_READY),
             "AKOInstalled=False AKODeploymentConfigNotReady, event AKODeploymentConfigNotReady",
+        ),
+        (
+            "one about which AVI is being asked",
+            asking,
+            waits(reason::ADC_NOT_READY),
+            "AKOInstalled=False AKODeploymentConfigNotReady",
         ),
         ("a new Cluster", selected(), waits(reason::CLUSTER_NOT_READY), "AKOInstalled=False ClusterNotReady"),
         ("the driver warns", selected(), blocked(reason::INVALID_SPEC), "AKOInstalled=False InvalidSpec"),
@@ -201,6 +210,19 @@ fn what_a_policy_of_the_workload_cluster_changes_is_named() {
     let [said] = &report.set[..] else { unreachable!("{report:?}") };
     assert_eq!((said.type_, said.status), (AKO_INSTALLED, Status::True));
     assert!(said.message.contains("StatefulSet avi-system/ako"), "{}", said.message);
+}
+
+/// It would end the wait of the next cleanup, which no one asked for.
+#[test]
+fn an_annotation_that_was_left_is_named() {
+    let delivery = Delivery::Of(Difference::default());
+    let state = State { delivery, installed: Installed::default() };
+    let seen = Seen { workload: Workload::Open(Box::new(state)), ..seen(Want::Ako) };
+    for (is_forced, wanted) in [(true, true), (false, false)] {
+        let report = report(&Seen { is_forced, ..seen.clone() }, &Turn::Settled, About::Ako).unwrap();
+        assert_eq!(report.set[0].message.contains(FORCE_ANNOTATION), wanted, "{report:?}");
+        assert_eq!(report.set[0].status, Status::True);
+    }
 }
 
 /// An AKO that runs is installed, whatever keeps it from being as its AKODeploymentConfig says now.

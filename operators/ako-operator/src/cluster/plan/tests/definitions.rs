@@ -89,6 +89,8 @@ fn an_ako_that_runs_goes_on_and_says_what_it_waits_for() {
     let about = |seen: Seen| next(&seen, now()).about;
     assert_eq!(about(runs(missing(false))), About::Idle);
     assert_eq!(about(runs(newer())), About::Ako);
+    let elsewhere = Seen { offer: Err(lasting(reason::PLACE_CHANGED)), ..runs(missing(false)) };
+    assert_eq!(about(elsewhere), About::Ako, "it waits for what its own AKODeploymentConfig says");
     assert_eq!(about(Seen { deletes_config: true, ..runs(missing(false)) }), About::ConfigDeletion);
 }
 
