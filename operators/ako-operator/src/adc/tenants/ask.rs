@@ -128,9 +128,8 @@ fn mark() -> String {
 /// Returns a tenant that is to be created. In the context of the tenant its service engines are its own.
 #[must_use]
 pub fn new(name: &str, adc: &str, spec: &AkoDeploymentConfigSpec) -> AviTenant {
-    let context = spec.tenant.as_ref().and_then(|tenant| tenant.context).unwrap_or_default();
     let settings = TenantSettings {
-        se_in_provider_context: Some(context == TenantContext::Provider),
+        se_in_provider_context: Some(spec.tenant_context() == TenantContext::Provider),
         tenant_access_to_provider_se: Some(true),
         // The networks of virtual services are in the routing context of the provider.
         tenant_vrf: Some(false),
