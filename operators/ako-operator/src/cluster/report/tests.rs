@@ -6,6 +6,8 @@ use crate::cluster::seen::{Cleanup, Installed, Set};
 use crate::delivery::{STATEFUL_SET, removal};
 use crate::selection::Skip;
 
+mod kept;
+
 fn seen(want: Want) -> Seen {
     Seen::held(want)
 }
