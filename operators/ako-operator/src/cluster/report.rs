@@ -10,7 +10,7 @@ use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
-use crate::api::{MOVE_ANNOTATION, reason};
+use crate::api::{MOVE_ANNOTATION, has_only_waited, reason};
 use crate::conditions::Said;
 use crate::error::Error;
 
@@ -138,19 +138,33 @@ fn of_turn(
             wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::False, reason, message));
         }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
-            let status = match (&seen.want, &seen.workload) {
-                (Want::Kept(_), _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
-                // It makes nothing.
-                _ if about == About::Idle => Some(Status::False),
-                // What is installed stays installed.
-                (_, Workload::Open(state)) if runs(state) => Some(Status::True),
-                (_, Workload::Closed { .. }) => Some(Status::Unknown),
-                _ => Some(Status::False),
-            };
-            wanted.extend(status.map(|status| Said::new(AKO_INSTALLED, status, reason, message)));
+            wanted.push(Said::new(AKO_INSTALLED, is_installed(seen, about, reason), reason, message));
         }
     }
     Some((wanted, unwanted))
+}
+
+/// Returns whether AKO is installed in a Cluster that waits.
+fn is_installed(seen: &Seen, about: About, reason: &str) -> Status {
+    let status = match (&seen.want, &seen.workload) {
+        (Want::Kept(_), _) if has(seen, AKO_INSTALLED, Status::True) => Status::True,
+        // It makes nothing.
+        _ if about == About::Idle => Status::False,
+        // What is installed stays installed.
+        (_, Workload::Open(state)) if runs(state) => Status::True,
+        (_, Workload::Closed { .. }) => Status::Unknown,
+        _ => Status::False,
+    };
+    // Later passes would take it for a Cluster that AKO has never come to.
+    let forgets = has_only_waited(status == Status::False, reason) && may_have_had_ako(seen);
+    if forgets { Status::Unknown } else { status }
+}
+
+/// Returns whether AKO may have made something, as the condition says or the workload cluster.
+fn may_have_had_ako(seen: &Seen) -> bool {
+    let said = seen.said.iter().find(|said| said.type_ == AKO_INSTALLED);
+    said.is_some_and(|said| !has_only_waited(said.status == Status::False, &said.reason))
+        || matches!(&seen.workload, Workload::Open(state) if !state.installed.is_empty())
 }
 
 /// Returns whether AKO has begun to leave for another place, and at the moment nothing says for which, or whether AKO runs.

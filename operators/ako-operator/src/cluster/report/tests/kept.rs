@@ -48,3 +48,39 @@ fn a_move_that_is_halted_has_begun_whatever_else_is_the_matter() {
     let wanted_back = of_failure(leaving_for_another_place(Want::Ako));
     assert_eq!(wanted_back[0].reason, reason::CREDENTIALS_MISSING, "it does not leave any more");
 }
+
+/// Else a Cluster that has lost its AKO and its record would be taken for one that AKO has never come to.
+#[test]
+fn a_wait_does_not_take_back_that_ako_may_have_been_there() {
+    let knows =
+        |status, reason: &str| Seen { said: vec![said(AKO_INSTALLED, status, reason)], ..seen(Want::Ako) };
+    let open = |rest| {
+        let installed = Installed { rest, ..Installed::default() };
+        Workload::Open(Box::new(State { delivery: Delivery::None, installed }))
+    };
+    let (empty, partly) = (|| open(Vec::new()), || open(removal()));
+    let kept = |seen| Seen { want: Want::Kept(Skip::NotReady), ..seen };
+    let (unready, early) = (reason::ADC_NOT_READY, reason::CLUSTER_NOT_READY);
+    for (what, seen, reason, wanted) in [
+        ("new", seen(Want::Ako), unready, "False"),
+        ("not recorded yet", Seen { is_held: false, ..seen(Want::Ako) }, early, "False"),
+        ("it has waited before", Seen { workload: empty(), ..knows(Status::False, early) }, unready, "False"),
+        ("some of it is there", Seen { workload: partly(), ..seen(Want::Ako) }, unready, "Unknown"),
+        (
+            "it was there",
+            Seen { workload: empty(), ..knows(Status::True, reason::INSTALLED) },
+            unready,
+            "Unknown",
+        ),
+        ("it was not there in the end", knows(Status::False, reason::AKO_NOT_READY), unready, "Unknown"),
+        ("it could not be read", kept(knows(Status::Unknown, "ClusterUnreachable")), early, "Unknown"),
+        ("it waits on", kept(knows(Status::Unknown, early)), unready, "Unknown"),
+        ("another wait", kept(knows(Status::False, unready)), early, "False"),
+        ("it works", kept(knows(Status::True, unready)), early, "True"),
+        ("another reason", kept(knows(Status::Unknown, early)), reason::NO_SUCH_ADC, "False"),
+    ] {
+        let set = report(&seen, &waits(reason), About::Ako).unwrap().set;
+        let installed = set.iter().find(|said| said.type_ == AKO_INSTALLED).unwrap();
+        assert_eq!((installed.status.as_str(), &*installed.reason), (wanted, reason), "{what}");
+    }
+}
