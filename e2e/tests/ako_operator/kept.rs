@@ -105,7 +105,15 @@ async fn moves_once_it_can(walk: &Walk, config: &serde_json::Value) {
     walk.rig.management.kubectl(&["annotate", "cluster", CLUSTER, moves]).await.unwrap();
     walk.explains("has no effect until \"install-ako-for-all\" is Ready (AviNetworkNotFound").await;
     stays(walk, "PlaceChanged").await;
-    walk.rig.management.kubectl(&[&change[..], &[&*network(works)]].concat()).await.unwrap();
+    // It is Ready, and the tenant that would be made for the Cluster has another group.
+    let group = |name: &str, context: Option<&str>| json!({ "spec": { "serviceEngineGroup": name, "tenant": { "context": context } } });
+    let mut elsewhere = group("of-tenants", Some("Tenant"));
+    elsewhere["spec"]["dataNetwork"] = json!({ "name": works });
+    walk.rig.management.kubectl(&[&change[..], &[&*elsewhere.to_string()]].concat()).await.unwrap();
+    walk.explains("spec.serviceEngineGroup: the tenant \"tkg-default-w1\" does not exist yet").await;
+    stays(walk, "PlaceChanged").await;
+    let back = group(config["spec"]["serviceEngineGroup"].as_str().unwrap(), None);
+    walk.rig.management.kubectl(&[&change[..], &[&*back.to_string()]].concat()).await.unwrap();
 }
 
 /// A Cluster is restored without its status, and one that selects it without its record: where AKO works is read before anything is recorded.

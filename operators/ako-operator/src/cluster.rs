@@ -43,14 +43,12 @@ use operator_kit::{
 
 pub use self::memory::Memory;
 use self::plan::{Plan, decide};
-use self::report::{Report, failure, unpaused};
+use self::report::{Report, failed};
 use self::seen::{Seen, Want};
-use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, MOVE_ANNOTATION, ROTATE_ANNOTATION,
 };
 use crate::bundle::files::BundleFiles;
-use crate::conditions::said;
 use crate::connections::Connections;
 use crate::delivery::Ways;
 use crate::endpoint::Settings;
@@ -173,10 +171,7 @@ impl Reconciler for Clusters {
     }
 
     async fn report_failure(&self, cluster: &Self::Object, error: &Error) -> Result<(), Error> {
-        let is_leaving = cluster.is_deleting() || self.want(cluster) == Want::Nothing;
-        let said = said(cluster, &OWNED);
-        let unpaused = unpaused(&said, is_leaving, cluster.is_deleting());
-        let set: Vec<_> = failure(&said, is_leaving, error).into_iter().chain(unpaused).collect();
+        let set = failed(&self.known(cluster).glance(), error);
         if !set.is_empty() {
             self.report(cluster, Report { set, remove: Vec::new(), notice: None }).await?;
         }

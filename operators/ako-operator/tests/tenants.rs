@@ -7,7 +7,7 @@ mod controller;
 use std::collections::BTreeSet;
 
 use ako_operator::adc::seen::{Facts, Tenant};
-use ako_operator::adc::tenants::{ask, new, refusal};
+use ako_operator::adc::tenants::{ask, new, refusal, refusal_of_missing};
 use ako_operator::api::AkoDeploymentConfigSpec;
 use ako_operator::user::avi::{Done, WantedUser, ensure, remove};
 use ako_operator::user::role::{self, Kind};
@@ -160,6 +160,8 @@ async fn own_service_engine_groups_and_routing_contexts_are_looked_up() {
     let group = json!({ "serviceenginegroup": [{ "name": "special", "cloud_ref": "/api/cloud?name=Default-Cloud" }] });
     controller.simulator.control().seed_value(group).unwrap();
     let special = AkoDeploymentConfigSpec { service_engine_group: "special".into(), ..spec(&own) };
+    assert_eq!(refusal_of_missing(&spec(&own), "t-ns"), None, "what AVI makes was foreseen");
+    assert!(refusal_of_missing(&special, "t-ns").is_some());
     let (found, facts) = controller.needed("t-ns", &special).await;
     let refused = refusal(&special, "t-ns", found.as_ref().unwrap(), &facts).unwrap();
     assert_eq!(refused.reason, "AviServiceEngineGroupNotFound");

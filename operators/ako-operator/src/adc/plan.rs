@@ -390,15 +390,13 @@ fn missing_network(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Prob
 /// one Cluster holds up only that.
 fn problem_of_tenant(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
     let Place { tenant: name, scope, .. } = Place::from(spec);
-    let context = spec.tenant.as_ref().and_then(|tenant| tenant.context).unwrap_or_default();
     if scope.is_some() {
-        let is_missing = context == TenantContext::Provider && !facts.has_group;
+        let is_missing = spec.tenant_context() == TenantContext::Provider && !facts.has_group;
         return is_missing
             .then(|| Problem { reason: reason::SE_GROUP_NOT_FOUND, message: tenants::no_group(spec) });
     }
     let Some(Some(tenant)) = facts.tenants.get(&name) else {
-        let message = format!("spec.tenant.name: AVI has no tenant {name:?}: correct the name, or create it");
-        return Some(Problem { reason: reason::TENANT_NOT_FOUND, message });
+        return tenants::refusal_of_missing(spec, &name);
     };
     tenants::refusal(spec, &name, tenant, facts)
 }

@@ -16,10 +16,13 @@ use operator_kit::{Key, Notice};
 pub use self::ask::{ask, new};
 use super::seen::{Facts, Tenant};
 use crate::api::{
-    AkoDeploymentConfig, AkoDeploymentConfigSpec, AkoDeploymentConfigStatus, Place, TENANT_MARK, condition,
-    reason,
+    AkoDeploymentConfig, AkoDeploymentConfigSpec, AkoDeploymentConfigStatus, Place, TENANT_MARK,
+    TenantContext, condition, reason,
 };
 use crate::problem::Problem;
+
+/// The service engine group that AVI makes in a tenant whose service engines are its own, and removes with it.
+const OWN_GROUP: &str = "Default-Group";
 
 /// Tenants that are made and removed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +132,26 @@ pub fn no_group(spec: &AkoDeploymentConfigSpec) -> String {
         "spec.serviceEngineGroup: the cloud {:?} has no service engine group {:?}: correct the name, or create it",
         spec.cloud_name, spec.service_engine_group
     )
+}
+
+/// Returns why AKO could not work in a tenant that AVI lacks. One of a Cluster or of a namespace is made, as [`new`] says.
+#[must_use]
+pub fn refusal_of_missing(spec: &AkoDeploymentConfigSpec, name: &str) -> Option<Problem> {
+    if Place::from(spec).scope.is_none() {
+        let message = format!("spec.tenant.name: AVI has no tenant {name:?}: correct the name, or create it");
+        return Some(Problem { reason: reason::TENANT_NOT_FOUND, message });
+    }
+    let group = &spec.service_engine_group;
+    if spec.tenant_context() == TenantContext::Provider || group == OWN_GROUP {
+        return None;
+    }
+    let message = format!(
+        "spec.serviceEngineGroup: the tenant {name:?} does not exist yet, and AVI gives a new one with service engines of its own no other \
+         group than {OWN_GROUP:?}: write that; or create the tenant with [{TENANT_MARK}] in its description and without \
+         se_in_provider_context, and the group {group:?} of the cloud {:?} in it",
+        spec.cloud_name
+    );
+    Some(Problem { reason: reason::SE_GROUP_NOT_FOUND, message })
 }
 
 /// Returns the tenants that no Cluster needs and that stay, as they are in use; in words.

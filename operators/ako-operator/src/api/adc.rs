@@ -120,6 +120,12 @@ impl AkoDeploymentConfigSpec {
         }
     }
 
+    /// Returns where the service engines are of the tenants that the operator makes.
+    #[must_use]
+    pub fn tenant_context(&self) -> TenantContext {
+        self.tenant.as_ref().and_then(|tenant| tenant.context).unwrap_or_default()
+    }
+
     /// Returns the names of the networks: that of the virtual services, then that of the control planes, if they have one.
     pub fn networks(&self) -> impl Iterator<Item = &str> {
         let control_plane = self.control_plane_network.as_ref().map(|network| network.name.as_str());

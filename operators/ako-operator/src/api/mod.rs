@@ -21,7 +21,8 @@ pub use extra::{
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
 pub use place::{
-    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, is_stripped, recorded, unrecorded,
+    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, has_only_waited, is_stripped,
+    recorded, unrecorded,
 };
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 
@@ -90,7 +91,8 @@ pub mod condition {
     /// Of an AKODeploymentConfig with Clusters that are gone without having been let go: what they have left on AVI is removed. Only while it
     /// is not.
     pub const LOST_CLEANED_UP: &str = "LostClustersCleanedUp";
-    /// Of a Cluster: AKO is installed as its AKODeploymentConfig says. Unknown while the workload cluster cannot be read.
+    /// Of a Cluster: AKO is installed as its AKODeploymentConfig says. Unknown while the workload cluster cannot be read, and where AKO may
+    /// have been installed and waits.
     pub const AKO_INSTALLED: &str = "AKOInstalled";
     /// Of a Cluster: AKO has removed what it made on AVI.
     pub const RESOURCES_CLEANED_UP: &str = "AviResourceCleanupSucceeded";

@@ -147,12 +147,17 @@ pub fn is_stripped(cluster: &Cluster) -> bool {
     lives && !is_held(&cluster.metadata) && has_ako
 }
 
-/// Returns whether AKO may have made something for a Cluster, as its condition says: all but that it has only waited for its beginning.
+/// Returns whether AKO may have made something for a Cluster, as its condition says.
 fn may_have_had_ako(cluster: &Cluster) -> bool {
-    cluster.conditions.get(condition::AKO_INSTALLED).is_some_and(|said| {
-        let waits = [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY].contains(&&*said.reason);
-        said.status != ConditionStatus::False || !waits
-    })
+    let said = cluster.conditions.get(condition::AKO_INSTALLED);
+    said.is_some_and(|said| !has_only_waited(said.status == ConditionStatus::False, &said.reason))
+}
+
+/// Returns whether a condition `AKOInstalled` says that AKO has only waited for its beginning, so that nothing of it is anywhere. What waits
+/// after that is said with another status than False, until AKO has left.
+#[must_use]
+pub fn has_only_waited(is_false: bool, reason: &str) -> bool {
+    is_false && [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY].contains(&reason)
 }
 
 impl AkoDeploymentConfig {
@@ -334,6 +339,8 @@ mod tests {
             (Some(("False", "ClusterNotReady")), None, true),
             (Some(("False", "AKODeploymentConfigNotReady")), None, true),
             (Some(("True", "AKODeploymentConfigNotReady")), None, false),
+            (Some(("Unknown", "ClusterNotReady")), None, false),
+            (Some(("Unknown", "AKODeploymentConfigNotReady")), None, false),
             (Some(("Unknown", "ClusterUnreachable")), None, false),
             (Some(("False", "AKODeploymentConfigMissing")), None, false),
             (Some(("False", "AKODeploymentConfigMissing")), Some("other"), false),

@@ -15,7 +15,7 @@ use super::plan::find_missing;
 use super::seen::Obstacle;
 use crate::adc::tenants;
 use crate::api::{AkoDeploymentConfig, Place};
-use crate::delivery::{Way, awaited_kinds};
+use crate::delivery::{Way, awaited_kinds, form_of, try_out};
 use crate::user::account::Account;
 
 impl Clusters {
@@ -31,8 +31,11 @@ impl Clusters {
         if let Account::Refused { message, .. } = &offered.account {
             return Err(message.clone());
         }
+        let way = self.ways.of(cluster);
+        // Ready says that one way works, which may be that of other Clusters.
+        try_out(&offered.install, way, form_of(cluster)).map_err(|problem| problem.message)?;
         self.check_tenant(cluster, adc, offered).await?;
-        if matches!(self.ways.of(cluster), Way::Direct(_)) {
+        if matches!(way, Way::Direct(_)) {
             self.check_kinds(adc, client).await?;
         }
         Ok(())
@@ -50,11 +53,14 @@ impl Clusters {
         let avi = self.connections.client(&uid, &adc.spec.controller, &offered.admin);
         let avi = avi.map_err(|error| error.to_string())?;
         let tenant = Place::from(&adc.spec).tenant_of(cluster.namespace(), cluster.name());
-        let (needed, mut answer) = (BTreeSet::from([tenant]), (*answer).clone());
+        let (needed, mut answer) = (BTreeSet::from([tenant.clone()]), (*answer).clone());
         tenants::ask(&avi, &adc.spec, &needed, &BTreeSet::new(), &mut answer.facts)
             .await
             .map_err(|error| error.to_string())?;
-        // A tenant that AVI lacks is made.
+        if let Some(None) = answer.facts.tenants.get(&tenant) {
+            let refused = tenants::refusal_of_missing(&adc.spec, &tenant);
+            return refused.map_or(Ok(()), |problem| Err(problem.message));
+        }
         is_set_up(cluster, adc, &answer, &offered.account).map_err(|problem| problem.message)?;
         Ok(())
     }

@@ -38,7 +38,8 @@ pub(super) struct Opened {
 /// What may be delivered to a Cluster.
 #[derive(Clone)]
 pub(super) struct Offered {
-    install: Install,
+    /// What is delivered.
+    pub(super) install: Install,
     /// What has to be done before: until then the credentials have no password.
     pub(super) account: Account,
     /// The administrator's credentials.

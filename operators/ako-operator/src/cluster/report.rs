@@ -10,7 +10,7 @@ use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Obstacle, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
-use crate::api::{FORCE_ANNOTATION, MOVE_ANNOTATION, reason};
+use crate::api::{FORCE_ANNOTATION, MOVE_ANNOTATION, has_only_waited, reason};
 use crate::conditions::Said;
 use crate::error::Error;
 
@@ -103,6 +103,9 @@ fn of_turn(
             wanted.push(Said::new(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP, message));
         }
         Turn::Act(_) | Turn::LookAgain(_) => return None,
+        Turn::Wait { message, .. } | Turn::Blocked { message, .. } if is_halted(seen) => {
+            wanted.push(halted(message));
+        }
         Turn::Wait { reason, message, .. } if about == About::Pause => {
             wanted.push(paused(seen, is_leaving, reason, message));
         }
@@ -134,29 +137,51 @@ fn of_turn(
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if is_leaving => {
             wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::False, reason, message));
         }
-        Turn::Wait { message, .. } | Turn::Blocked { message, .. } if is_halted(seen) => {
-            let message = format!("{LEAVING}, and goes on when this ends: {message}");
-            wanted.push(Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, &message));
-        }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
-            let status = match (&seen.want, &seen.workload) {
-                (Want::Kept(_), _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
-                // It makes nothing.
-                _ if about == About::Idle => Some(Status::False),
-                // What is installed stays installed.
-                (_, Workload::Open(state)) if runs(state) => Some(Status::True),
-                (_, Workload::Closed { .. }) => Some(Status::Unknown),
-                _ => Some(Status::False),
-            };
-            wanted.extend(status.map(|status| Said::new(AKO_INSTALLED, status, reason, message)));
+            wanted.push(Said::new(AKO_INSTALLED, is_installed(seen, about, reason), reason, message));
         }
     }
     Some((wanted, unwanted))
 }
 
-/// Returns whether AKO has begun to leave for another place, and nothing says for which at the moment. The condition tells later passes.
+/// Returns whether AKO is installed in a Cluster that waits.
+fn is_installed(seen: &Seen, about: About, reason: &str) -> Status {
+    let status = match (&seen.want, &seen.workload) {
+        (Want::Kept(_), _) if has(seen, AKO_INSTALLED, Status::True) => Status::True,
+        // It makes nothing.
+        _ if about == About::Idle => Status::False,
+        // What is installed stays installed.
+        (_, Workload::Open(state)) if runs(state) => Status::True,
+        (_, Workload::Closed { .. }) => Status::Unknown,
+        _ => Status::False,
+    };
+    // Later passes would take it for a Cluster that AKO has never come to.
+    let forgets = has_only_waited(status == Status::False, reason) && may_have_had_ako(seen);
+    if forgets { Status::Unknown } else { status }
+}
+
+/// Returns whether AKO may have made something, as the condition says or the workload cluster.
+fn may_have_had_ako(seen: &Seen) -> bool {
+    let said = seen.said.iter().find(|said| said.type_ == AKO_INSTALLED);
+    said.is_some_and(|said| !has_only_waited(said.status == Status::False, &said.reason))
+        || matches!(&seen.workload, Workload::Open(state) if !state.installed.is_empty())
+}
+
+/// Returns whether AKO has begun to leave for another place, and at the moment nothing says for which, or whether AKO runs.
 fn is_halted(seen: &Seen) -> bool {
-    says_leaving(seen) && matches!(seen.want, Want::Kept(_))
+    let is_kept = match seen.want {
+        Want::Kept(_) => true,
+        Want::Ako => matches!(seen.workload, Workload::NotInitialized),
+        Want::Nothing => false,
+    };
+    is_kept && !seen.is_deleting && says_leaving(seen)
+}
+
+/// Returns the condition of an AKO that has begun to leave, and does not go on: its reason tells later passes that it has begun, whatever else
+/// is the matter.
+fn halted(why: &str) -> Said {
+    let message = format!("{LEAVING}, and goes on when this ends: {why}");
+    Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, &message)
 }
 
 fn says_leaving(seen: &Seen) -> bool {
@@ -222,9 +247,22 @@ fn user_cleaned_up(seen: &Seen) -> Said {
     Said::new(USER_CLEANED_UP, Status::True, reason::USER_CLEANED_UP, "")
 }
 
-/// Returns the condition that says that a step has failed; `None` if it is there already. What was installed may not be as it should.
+/// Returns the conditions that say that a step has failed; none if they are there already.
 #[must_use]
-pub fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
+pub fn failed(seen: &Seen, error: &Error) -> Vec<Said> {
+    let (said, is_deleting) = (&seen.said, seen.is_deleting);
+    let is_leaving = is_deleting || seen.want == Want::Nothing;
+    let failure = if is_halted(seen) {
+        let halted = halted(&format!("{}: {error}", error.reason()));
+        (!said.contains(&halted)).then_some(halted)
+    } else {
+        failure(said, is_leaving, error)
+    };
+    failure.into_iter().chain(unpaused(said, is_leaving, is_deleting)).collect()
+}
+
+/// Returns the condition that says that a step has failed; `None` if it is there already. What was installed may not be as it should.
+fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
     let was_installed = said.iter().any(|said| said.type_ == AKO_INSTALLED && said.status != Status::False);
     // What fails in the workload cluster is not about the user.
     let is_user = said.iter().any(|said| said.type_ == USER_CLEANED_UP) && !is_of_change(error);
@@ -259,8 +297,7 @@ fn is_of_change(error: &Error) -> bool {
 
 /// Returns the condition that says no longer that the Cluster is paused, or that its place has changed, where AKO leaves and a step fails before
 /// another turn says so.
-#[must_use]
-pub fn unpaused(said: &[Said], is_leaving: bool, is_deleting: bool) -> Option<Said> {
+fn unpaused(said: &[Said], is_leaving: bool, is_deleting: bool) -> Option<Said> {
     let is_past = |reason: &str| [reason::PAUSED, reason::PLACE_CHANGED].contains(&reason);
     let is_said = |said: &Said| said.type_ == AKO_INSTALLED && is_past(&said.reason);
     let leaving = || Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, LEAVING);

@@ -20,18 +20,39 @@ pub fn refusal(
 ) -> Option<Problem> {
     let mut refusals = Vec::new();
     for way in ways {
-        refusals.push(try_out(spec, way, bundle, controller).err()?);
+        refusals.push(try_without_cluster(spec, way, bundle, controller).err()?);
     }
     refusals.into_iter().next()
 }
 
-fn try_out(
+/// Tries a delivery to a Cluster out. `form`: who reads its add-on Secret.
+///
+/// # Errors
+/// Says what of the values cannot be delivered in this way, and what to write instead.
+pub fn try_out(install: &Install, way: &Way, form: AddonForm) -> Result<(), Problem> {
+    match way {
+        Way::Direct(_) => objects(install).map(drop),
+        Way::Addon => secret(install, form).map(drop),
+    }
+}
+
+fn try_without_cluster(
     spec: &AkoDeploymentConfigSpec,
     way: &Way,
     bundle: Option<&Problem>,
     controller: Option<Version>,
 ) -> Result<(), Problem> {
-    let install = |ako: &Ako, controller_version: String| Install {
+    let (ako, controller_version) = match way {
+        Way::Direct(ako) => {
+            let controller = controller.unwrap_or_else(|| ako.version.newest_controller());
+            (ako.clone(), controller.to_string())
+        }
+        Way::Addon => {
+            let controller = controller.map(|controller| controller.to_string());
+            (Ako::default(), controller.unwrap_or_default())
+        }
+    };
+    let install = Install {
         spec: spec.clone(),
         // Nothing that is wrong depends on these.
         namespace: "namespace".to_owned(),
@@ -43,21 +64,14 @@ fn try_out(
         },
         controller_version,
         kubernetes_version: None,
-        ako: ako.clone(),
+        ako,
         is_management: false,
         delete_config: false,
     };
-    match way {
-        Way::Direct(ako) => {
-            let controller = controller.unwrap_or_else(|| ako.version.newest_controller());
-            objects(&install(ako, controller.to_string()))?;
-            bundle.map_or(Ok(()), |problem| Err(problem.clone()))
-        }
-        Way::Addon => {
-            let controller = controller.map(|controller| controller.to_string());
-            let install = install(&Ako::default(), controller.unwrap_or_default());
-            // Both forms have the same values.
-            secret(&install, AddonForm::Legacy).map(drop)
-        }
+    // Both forms have the same values.
+    try_out(&install, way, AddonForm::Legacy)?;
+    match (way, bundle) {
+        (Way::Direct(_), Some(problem)) => Err(problem.clone()),
+        _ => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ use kube::core::{ApiResource, DynamicObject};
 
 use crate::api::AkoDeploymentConfigSpec;
 
-pub use dry_run::refusal;
+pub use dry_run::{refusal, try_out};
 pub use kinds::{AKO_GROUP, AwaitedKind, GATEWAY_API_GROUP, SERVICES_API_GROUP, awaited_kinds};
 pub use matrix::{AkoMinor, Support};
 pub use objects::{Delivery, cluster_name, objects, removal};

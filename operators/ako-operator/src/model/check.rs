@@ -23,7 +23,7 @@ impl Deletion {
         let is_up = !state.is_unread && avi.is_reachable && (workload.is_reachable || !machine.exists);
         let is_known = cluster.is_initialized || !cluster.exists;
         let is_up = is_up && is_known && !state.others.is_unready && !state.others.is_namesake;
-        if !is_idle || !is_up || !state.is_cached() || self.observed(state).is_some() {
+        if !is_idle || !is_up || cluster.is_paused || !state.is_cached() || self.observed(state).is_some() {
             return false;
         }
         let is_left = avi.has_objects || avi.has_user || first.has_objects || first.has_user;

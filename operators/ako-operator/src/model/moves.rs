@@ -45,7 +45,7 @@ pub(super) fn move_steps(state: &State, is_with_ako: bool, steps: &mut Steps<'_>
     let is_quiet = state.is_cached() && state.process.is_some_and(|process| process.pending.is_none());
     steps.fault(
         |left| &mut left.strips,
-        lives && is_with_ako && cluster.is_held && is_quiet,
+        lives && is_with_ako && cluster.is_held && !cluster.is_paused && is_quiet,
         Label::FinalizerTaken,
         |next| {
             (next.cluster.is_held, next.cached.0.is_held) = (false, false);

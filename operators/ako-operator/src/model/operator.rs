@@ -65,6 +65,29 @@ struct Basis {
     works: Option<Found>,
 }
 
+impl Basis {
+    /// Returns what a pass depends on now; `None` without a process.
+    fn of(state: &State) -> Option<Self> {
+        let process = state.process?;
+        let Workload { config, set, has_rest, .. } = state.workload;
+        Some(Self {
+            cached: state.cached,
+            is_recorded: state.is_recorded,
+            is_unread: state.is_unread,
+            workload: state.workload.is_reachable.then_some((config, set, has_rest)),
+            is_watched: process.is_watched,
+            is_purged: process.is_purged,
+            is_user_removed: process.is_user_removed,
+            is_overdue: state.is_overdue,
+            has_user: state.avi.has_user,
+            has_secret: state.avi.has_user || state.first.has_user,
+            others: state.others,
+            is_first: state.workload.is_first,
+            works: process.works,
+        })
+    }
+}
+
 /// What a pass decides.
 #[derive(Clone, Copy)]
 pub struct Decided {
@@ -181,27 +204,11 @@ impl Operator {
 
     /// Runs a pass; `None` if the process does nothing about the Cluster.
     pub fn pass(&self, state: &State) -> Option<Decided> {
-        let process = state.process?;
         let (cluster, _) = state.cached;
         if !cluster.exists || (cluster.is_deleting && !cluster.is_held) {
             return None;
         }
-        let Workload { config, set, has_rest, .. } = state.workload;
-        let basis = Basis {
-            cached: state.cached,
-            is_recorded: state.is_recorded,
-            is_unread: state.is_unread,
-            workload: state.workload.is_reachable.then_some((config, set, has_rest)),
-            is_watched: process.is_watched,
-            is_purged: process.is_purged,
-            is_user_removed: process.is_user_removed,
-            is_overdue: state.is_overdue,
-            has_user: state.avi.has_user,
-            has_secret: state.avi.has_user || state.first.has_user,
-            others: state.others,
-            is_first: state.workload.is_first,
-            works: process.works,
-        };
+        let basis = Basis::of(state)?;
         if let Some(known) = self.passes.borrow().get(&basis) {
             return Some(*known);
         }
@@ -272,6 +279,11 @@ impl Operator {
         self.said(said).iter().any(|said| said.type_ == AKO_INSTALLED && said.status == Status::True)
     }
 
+    /// Returns whether conditions say that AKO leaves.
+    pub fn is_leaving(&self, said: u32) -> bool {
+        self.said(said).iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING)
+    }
+
     fn known<'a>(&self, cluster: &'a capi::Cluster, basis: &Basis) -> Known<'a> {
         Known {
             cluster,
@@ -285,6 +297,12 @@ impl Operator {
             deadline: Some(DEADLINE),
             unrecorded: Vec::new(),
         }
+    }
+
+    /// Returns what the caches say of the Cluster; `None` without a process.
+    pub fn glance(&self, state: &State) -> Option<Seen> {
+        let cluster = self.cluster(state.cached.0);
+        Some(self.known(&cluster, &Basis::of(state)?).glance())
     }
 
     fn want(&self, basis: &Basis) -> Want {
@@ -414,6 +432,7 @@ impl Operator {
                 "finalizers": if cluster.is_held { vec![FINALIZER] } else { Vec::new() },
                 "deletionTimestamp": cluster.is_deleting.then_some(BEGIN),
             },
+            "spec": { "paused": cluster.is_paused },
             "status": { "conditions": conditions, "initialization": { "controlPlaneInitialized": cluster.is_initialized } },
         }))
         .unwrap();

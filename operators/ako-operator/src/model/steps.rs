@@ -9,9 +9,10 @@ use super::Deletion;
 use super::moves::{may_move, move_steps};
 use super::world::{Ako, Budget, Label, Process, Set, Site, State, Word, Wrong};
 use crate::cluster::plan::Plan;
-use crate::cluster::report::{Report, failure};
+use crate::cluster::report::{Report, failed};
 use crate::cluster::seen::ObjectWrite;
 use crate::delivery::Target;
+use crate::error::Error;
 
 /// Collects steps that change something.
 pub(super) struct Steps<'a> {
@@ -75,6 +76,17 @@ impl Deletion {
         let Some(process) = state.process else { return };
         steps.work(!state.is_cached(), Label::Watch, |next| next.cached = (next.cluster, next.machine));
         steps.fault(|left| &mut left.crashes, true, Label::Crash, |next| next.process = None);
+        let may_fail =
+            state.cluster.exists && state.is_cached() && state.cluster.is_held && !state.cluster.is_paused;
+        steps.fault(
+            |left| &mut left.failures,
+            may_fail,
+            Label::PassFails,
+            |next| {
+                next.process.as_mut().unwrap().pending = None;
+                self.say_failed(next, &Error::Credentials("gone".to_owned()));
+            },
+        );
         let Some(pending) = process.pending else {
             if let Some(next) = self.observed(state) {
                 steps.add(false, Label::Observe, next);
@@ -175,23 +187,14 @@ impl Deletion {
                 }
             }
             Plan::Report(report) => {
-                if next.cluster.exists {
-                    next.cluster.said = self.operator.reported(next.cluster.said, report);
-                    next.cached.0 = next.cluster;
-                }
+                self.report(next, report);
             }
             Plan::Account(_) => make_user(next),
             Plan::RemoveUser { once } => remove_user(next, *once),
             Plan::Purge { once } => purge(next, *once),
             Plan::Apply(_) | Plan::DeleteConfig { .. } | Plan::Remove(_) if !is_reachable => {}
             Plan::DeleteConfig { .. } | Plan::Remove(_) if next.workload.is_refusing => {
-                let said = self.operator.said(next.cluster.said);
-                let error = capi::Error::new(capi::Kind::Forbidden, "refused").into();
-                if let Some(failure) = failure(&said, true, &error).filter(|_| next.cluster.exists) {
-                    let report = Report { set: vec![failure], remove: Vec::new(), notice: None };
-                    next.cluster.said = self.operator.reported(next.cluster.said, &report);
-                    next.cached.0 = next.cluster;
-                }
+                self.say_failed(next, &capi::Error::new(capi::Kind::Forbidden, "refused").into());
             }
             Plan::Apply(changes) => apply(next, changes, written),
             Plan::DeleteConfig { stale, .. } => {
@@ -202,6 +205,27 @@ impl Deletion {
             }
             Plan::Remove(targets) => remove(next, targets),
         }
+    }
+
+    fn report(&self, next: &mut State, report: &Report) {
+        if !next.cluster.exists {
+            return;
+        }
+        let was_leaving = self.operator.is_leaving(next.cluster.said);
+        next.cluster.said = self.operator.reported(next.cluster.said, report);
+        next.cached.0 = next.cluster;
+        let has_ako = next.workload.set.is_some() || next.workload.config.is_some();
+        // Else a person has had it let go.
+        let moves =
+            next.others.has_recorded && next.cluster.is_labelled && has_ako && !next.cluster.is_forced;
+        if was_leaving && !self.operator.is_leaving(next.cluster.said) && moves {
+            next.wrong = Some(Wrong::Forgotten);
+        }
+    }
+
+    fn say_failed(&self, next: &mut State, error: &Error) {
+        let Some(seen) = self.operator.glance(next) else { return };
+        self.report(next, &Report { set: failed(&seen, error), remove: Vec::new(), notice: None });
     }
 }
 
@@ -418,6 +442,10 @@ fn user_steps(state: &State, is_with_ako: bool, steps: &mut Steps<'_>) {
             next.is_overdue = true;
         },
     );
+    // `clusterctl move` pauses a Cluster before it takes the finalizer.
+    let may_pause = exists && !cluster.is_paused && !is_stripped;
+    steps.fault(|left| &mut left.pauses, may_pause, Label::UserPauses, |next| next.cluster.is_paused = true);
+    steps.work(cluster.is_paused, Label::UserUnpauses, |next| next.cluster.is_paused = false);
     let may_force = exists && !cluster.is_forced;
     steps.fault(|left| &mut left.forces, may_force, Label::UserForces, |next| next.cluster.is_forced = true);
     steps.fault(

@@ -38,6 +38,8 @@ const ANY: Budget = Budget {
     unready: 0,
     namesakes: 0,
     strips: 0,
+    pauses: 0,
+    failures: 0,
 };
 
 /// A Cluster that was moved, or is to be.
@@ -64,6 +66,22 @@ fn a_cluster_moves_whatever_happens() {
     let report =
         explored("four faults", State::elsewhere(Budget { faults: 4, losses: 1, edits: 2, ..MOVES }));
     assert!(report.states >= 10_000, "{report}");
+}
+
+/// While nothing says where AKO is to come from, the Cluster is paused, and a step fails.
+#[test]
+fn what_has_begun_goes_on_after_it_was_halted() {
+    let report = explored("three faults and a halt", halted(3));
+    assert!(report.states >= 100_000, "{report}");
+}
+
+/// Returns a Cluster that moves, and may be halted.
+fn halted(faults: u8) -> State {
+    let limits = Budget { losses: 0, namesakes: 0, strips: 0, outages: 0, forces: 0, ..MOVES };
+    let mut begin = State::elsewhere(Budget { faults, configs: 2, pauses: 1, failures: 1, ..limits });
+    begin.cluster.is_asked = true;
+    begin.cached.0.is_asked = true;
+    begin
 }
 
 /// What is kept of a move takes nothing away.
@@ -100,5 +118,6 @@ fn explore_the_largest_configurations() {
     let report = explored("five faults", State::new(Budget { faults: 5, refusals: 1, ..ANY }));
     let moves =
         explored("five faults and a move", State::elsewhere(Budget { faults: 5, losses: 1, ..MOVES }));
-    model::print_total(report.states + moves.states);
+    let halts = explored("four faults and a halt", halted(4));
+    model::print_total(report.states + moves.states + halts.states);
 }

@@ -34,6 +34,8 @@ pub struct Cluster {
     pub is_held: bool,
     pub is_labelled: bool,
     pub is_forced: bool,
+    /// Whether the operator is to leave it alone.
+    pub is_paused: bool,
     /// Whether AKO is to remove what it made and to make nothing.
     pub deletes_config: bool,
     /// Whether a person has asked for AKO to move.
@@ -173,6 +175,8 @@ pub struct Budget {
     pub unready: u8,
     pub namesakes: u8,
     pub strips: u8,
+    pub pauses: u8,
+    pub failures: u8,
 }
 
 /// What must never happen.
@@ -190,6 +194,8 @@ pub enum Wrong {
     Unasked,
     /// AKO begins to leave for a place where it works, where it cannot come from, or without being asked.
     Moved,
+    /// It is not said any more that AKO leaves for another place, and AKO has begun to.
+    Forgotten,
     /// AKO comes to another place, and something is left where it was.
     LeftElsewhere,
 }
@@ -204,6 +210,7 @@ impl fmt::Display for Wrong {
             Self::MachineGone => "the Machine lost its hook while AKO had objects on AVI",
             Self::Unasked => "AKO was to leave a Cluster while its AKODeploymentConfig could not be read",
             Self::Moved => "AKO was to leave without a reason to move",
+            Self::Forgotten => "the conditions forgot that AKO had begun to leave for another place",
             Self::LeftElsewhere => "AKO came to another place while something was left where it had worked",
             Self::UserLeft => "the Cluster was let go with its user left on AVI",
         })
@@ -246,6 +253,9 @@ pub enum Label {
     UserLabels,
     UserLabelsForConfig,
     UserForces,
+    UserPauses,
+    UserUnpauses,
+    PassFails,
     Crash,
     RequestLost,
     ReplyLost,
@@ -276,6 +286,7 @@ impl State {
             is_held: false,
             is_labelled: true,
             is_forced: false,
+            is_paused: false,
             deletes_config: false,
             is_asked: false,
             is_initialized: true,

@@ -23,8 +23,6 @@ const CONTENT: [Resource<Any>; 9] = [
     Resource::any(SE_GROUP.kind()),
     Resource::any(ROLE.kind()),
 ];
-/// The service engine group that AVI makes in a tenant with service engines of its own, and removes with it.
-const GROUP_OF_AVI: &str = "Default-Group";
 
 /// Asks about the tenants that are needed and those of the record.
 ///
@@ -115,7 +113,7 @@ async fn content(avi: &Avi, name: &str, uuid: &str) -> Result<Vec<String>, Error
     let mut content = Vec::new();
     for kind in CONTENT {
         let all = api.all(kind, &Query::new()).await?;
-        let is_of_avi = |object: &Any| kind.kind() == SE_GROUP.kind() && object.meta.name == GROUP_OF_AVI;
+        let is_of_avi = |object: &Any| kind.kind() == SE_GROUP.kind() && object.meta.name == super::OWN_GROUP;
         // Those of the tenant `admin` may show in every tenant.
         let is_mine = |object: &Any| tenant_of(&object.meta).as_deref() == Some(uuid) && !is_of_avi(object);
         let mine = all.iter().filter(|object| is_mine(object));
@@ -135,9 +133,8 @@ fn mark() -> String {
 /// Returns a tenant that is to be created. In the context of the tenant its service engines are its own.
 #[must_use]
 pub fn new(name: &str, adc: &str, spec: &AkoDeploymentConfigSpec) -> AviTenant {
-    let context = spec.tenant.as_ref().and_then(|tenant| tenant.context).unwrap_or_default();
     let settings = TenantSettings {
-        se_in_provider_context: Some(context == TenantContext::Provider),
+        se_in_provider_context: Some(spec.tenant_context() == TenantContext::Provider),
         tenant_access_to_provider_se: Some(true),
         // The networks of virtual services are in the routing context of the provider.
         tenant_vrf: Some(false),

@@ -88,6 +88,29 @@ fn a_tenant_needs_the_group_and_the_networks() {
     }
 }
 
+/// AVI gives a new tenant of the operator what the context says, and no more.
+#[test]
+fn a_tenant_that_avi_lacks_needs_the_group_that_avi_makes() {
+    for (scope, context, group, wanted) in [
+        (Some("Cluster"), Some("Tenant"), "group", Some("AviServiceEngineGroupNotFound")),
+        (Some("Namespace"), Some("Tenant"), "Default-Group", None),
+        (Some("Namespace"), Some("Provider"), "group", None),
+        (Some("Namespace"), None, "group", None),
+        (None, Some("Tenant"), "Default-Group", Some("AviTenantNotFound")),
+        (Some("Shared"), None, "group", Some("AviTenantNotFound")),
+    ] {
+        let mut spec = adc("Provider", &[]).spec;
+        let tenant = json!({"name": "t", "scope": scope, "context": context});
+        spec.tenant = serde_json::from_value(tenant.clone()).unwrap();
+        group.clone_into(&mut spec.service_engine_group);
+        let refused = refusal_of_missing(&spec, "t-ns-w1");
+        assert_eq!(refused.as_ref().map(|refused| refused.reason), wanted, "{tenant} {group}");
+        if let Some(Problem { message, .. }) = refused {
+            assert!(message.contains("\"t-ns-w1\""), "{message}");
+        }
+    }
+}
+
 #[test]
 fn the_condition_says_which_tenant_is_in_the_way() {
     let no_group = Tenant { has_group: Some(false), ..marked(None) };

@@ -7,6 +7,8 @@ use crate::delivery::{STATEFUL_SET, removal};
 use crate::problem::Problem;
 use crate::selection::Skip;
 
+mod kept;
+
 fn seen(want: Want) -> Seen {
     Seen::held(want)
 }

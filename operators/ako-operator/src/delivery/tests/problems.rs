@@ -1,9 +1,11 @@
 //! What is refused, and what the texts say instead.
 
+use infra_clients::capi::AddonForm;
+
 use super::*;
 use crate::api::reason::{CONTROLLER_UNSUPPORTED, DEFINITIONS_INVALID, INVALID_SPEC};
 use crate::delivery::matrix::support;
-use crate::delivery::refusal;
+use crate::delivery::{refusal, try_out};
 use crate::problem::Problem;
 
 fn problem(change: impl FnOnce(&mut Install)) -> (&'static str, String) {
@@ -37,6 +39,22 @@ fn what_cannot_be_delivered_says_what_to_write() {
         let (found, message) = problem(change);
         assert_eq!(found, reason, "{message}");
         assert!(message.contains(text), "{message}");
+    }
+}
+
+/// What holds up Clusters of one way only is not said by the AKODeploymentConfig.
+#[test]
+fn a_delivery_is_tried_out_in_the_way_of_its_cluster() {
+    let with_port = |port| {
+        let mut install = install(MINIMAL);
+        extra(&mut install).api_server_port = Some(port);
+        install
+    };
+    for (port, direct, addon) in [(8080, true, true), (70_000, false, true)] {
+        let install = with_port(port);
+        let ways = [Way::Direct(install.ako.clone()), Way::Addon];
+        let works = ways.map(|way| try_out(&install, &way, AddonForm::ClusterBootstrap).is_ok());
+        assert_eq!(works, [direct, addon], "{port}");
     }
 }
 
