@@ -101,7 +101,7 @@ impl Known<'_> {
         let rollout = self.memory.rollout(driver, &record.digest);
         let is_unknown = rollout == Rollout::Unknown;
         let health = match rollout {
-            _ if record.is_removing => Health::Removing,
+            _ if record.is_removing => Health::Removing(self.memory.left(driver)),
             Rollout::Complete => Health::Available,
             Rollout::Waiting(why) => Health::Progressing(why),
             Rollout::Unknown => Health::Progressing("it has not been looked at yet".to_owned()),
