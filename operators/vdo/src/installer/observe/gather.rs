@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt as _};
 use operator_kit::Key;
+use operator_kit::names::check_object_name;
 
 use super::super::aim::{Aim, Basis, Link, Sight};
 use super::super::files::{self, Chosen, Lack};
@@ -127,11 +128,19 @@ impl<'a, K: Asks> Aims<'a, K> {
                 self.links.insert(name.clone(), link);
             }
             let Some(Some(link)) = self.links.get(name) else {
-                let message = format!(
-                    "the {} {name:?} does not exist: create it, or name another one",
-                    K::Connection::KIND
-                );
-                return Ok(Err(Hold { reason: reason::CONNECTION_MISSING, message }));
+                let kind = K::Connection::KIND;
+                return Ok(Err(match check_object_name(name) {
+                    Ok(()) => Hold {
+                        reason: reason::CONNECTION_MISSING,
+                        message: format!(
+                            "the {kind} {name:?} does not exist: create it, or name another one"
+                        ),
+                    },
+                    Err(why) => Hold {
+                        reason: reason::INVALID_SETTINGS,
+                        message: format!("the name of a {kind}: {why}"),
+                    },
+                }));
             };
             if let Err(Hold { reason, message }) = &link.login.vcenter {
                 let message = format!("{} {name}: {message}", K::Connection::KIND);
