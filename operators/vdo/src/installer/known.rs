@@ -99,7 +99,8 @@ impl Known<'_> {
             return DriverSeen { found: foreign.map_or(Found::Absent, Found::Foreign), ..seen };
         };
         let rollout = self.memory.rollout(driver, &record.digest);
-        let is_unknown = rollout == Rollout::Unknown;
+        // Of a driver that is being removed, the status says what is left.
+        let is_unknown = rollout == Rollout::Unknown && !record.is_removing;
         let health = match rollout {
             _ if record.is_removing => Health::Removing(self.memory.left(driver)),
             Rollout::Complete => Health::Available,
