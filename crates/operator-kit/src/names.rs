@@ -7,6 +7,10 @@ use sha2::{Digest, Sha256};
 const LABEL_VALUE: usize = 63;
 /// Characters of hash that replace what is cut off or cannot be kept.
 const HASH: usize = 8;
+/// Longest name of an object, in bytes.
+const OBJECT_NAME: usize = 253;
+/// Characters of a wrong name that a message shows.
+const SHOWN: usize = 60;
 /// How many things a message names.
 const FEW: usize = 5;
 
@@ -38,6 +42,35 @@ pub fn first_few(all: &[String]) -> String {
     let (named, others) = all.split_at(all.len().min(FEW));
     let named = named.join(", ");
     if others.is_empty() { named } else { format!("{named} and {} more", others.len()) }
+}
+
+/// Checks that an object of Kubernetes can have this name, before it becomes part of the URL of a request.
+///
+/// ```
+/// use operator_kit::names::check_object_name;
+/// assert_eq!(check_object_name("account.vc-1"), Ok(()));
+/// assert!(check_object_name("../other").unwrap_err().contains("is no name of an object: write"));
+/// ```
+///
+/// # Errors
+/// If it is not a DNS subdomain; says what to write instead.
+pub fn check_object_name(name: &str) -> Result<(), String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let (first, last) = (label.bytes().next(), label.bytes().next_back());
+        first.is_some_and(is_inner)
+            && last.is_some_and(is_inner)
+            && label.bytes().all(|byte| is_inner(byte) || byte == b'-')
+    };
+    if name.len() <= OBJECT_NAME && name.split('.').all(is_label) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(SHOWN).collect();
+    let rest = if shown.len() < name.len() { "…" } else { "" };
+    Err(format!(
+        "{shown:?}{rest} is no name of an object: write at most {OBJECT_NAME} lower-case letters, digits, '-' and '.', with a letter or digit at \
+         both ends"
+    ))
 }
 
 /// Returns `text` as the value of a Kubernetes label: unchanged where it is one, else with what a label cannot hold
@@ -82,6 +115,21 @@ mod tests {
         assert_eq!(first_few(&all[..0]), "");
         assert_eq!(first_few(&all[..5]), "0, 1, 2, 3, 4");
         assert_eq!(first_few(&all), "0, 1, 2, 3, 4 and 2 more");
+    }
+
+    #[test]
+    fn names_of_objects_are_subdomains() {
+        for name in ["a", "0", "a-b.c1", &"a".repeat(253)] {
+            assert_eq!(check_object_name(name), Ok(()), "{name}");
+        }
+        for name in
+            ["", "A", "-a", "a-", "a..b", ".a", "a/b", "..", "a\nb", "a b", "ä", "a_b", &"a".repeat(254)]
+        {
+            let error = check_object_name(name).unwrap_err();
+            assert!(!error.contains('\n') && error.len() < 300, "{error}");
+        }
+        let error = check_object_name("a\na").unwrap_err();
+        assert!(error.starts_with(r#""a\na" is no name of an object: write at most 253"#), "{error}");
     }
 
     proptest! {

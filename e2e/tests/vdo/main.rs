@@ -15,4 +15,5 @@ mod killed;
 mod lost_notes;
 mod main_job;
 mod manifests;
+mod migration;
 mod setup;

@@ -73,10 +73,22 @@ async fn are_removed(rig: &VdoRig) {
     let status = rig.reason("vdo", "VolumesInUse").await.unwrap();
     assert!(status.to_string().contains("PersistentVolume data"), "{status}");
     assert!(rig.get(CSI.0, CSI.1, CSI.2).await.unwrap().is_some());
-    // The volume is of no use to the test any more: nothing detaches it.
-    let no_finalizers = json!({"metadata": {"finalizers": null}}).to_string();
+    // A Secret that another client keeps. The volume is of no use to the test any more: nothing detaches it.
+    let finalizers = |names: &[&str]| json!({"metadata": {"finalizers": names}}).to_string();
+    let kept = ["-n", CSI.0, "patch", "secret", "vsphere-config-secret", "--type=merge", "-p"];
+    rig.kubectl(&[&kept[..], &[&finalizers(&["example.com/keep"])]].concat()).await.unwrap();
     rig.kubectl(&["delete", "persistentvolume", "data", "--wait=false"]).await.unwrap();
-    let _ = rig.kubectl(&["patch", "persistentvolume", "data", "--type=merge", "-p", &no_finalizers]).await;
+    let _ = rig.kubectl(&["patch", "persistentvolume", "data", "--type=merge", "-p", &finalizers(&[])]).await;
+    eventually("the status says what keeps CSI", PATIENCE, async || {
+        let config = rig.get(rig.namespace(), "vdoconfig", "vdo").await?.unwrap_or_default();
+        let ready = e2e::condition(&config["status"], "Ready").map(ToString::to_string).unwrap_or_default();
+        let text = "Secret vmware-system-csi/vsphere-config-secret: finalizer example.com/keep";
+        anyhow::ensure!(ready.contains("CSI is removed first; left: ") && ready.contains(text), "{config}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    rig.kubectl(&[&kept[..], &[&finalizers(&[])]].concat()).await.unwrap();
     rig.gone("vdo").await.unwrap();
     for (namespace, kind, name) in
         [CPI, CSI, ("kube-system", "configmap", "cloud-config"), ("kube-system", "configmap", "vdo-csi")]

@@ -17,6 +17,7 @@ mod diff;
 mod error;
 mod explain;
 mod look;
+mod migrate;
 mod pages;
 mod plan;
 mod status;
@@ -44,6 +45,7 @@ enum Commands {
     Configure(configure::Configure),
     Delete(delete::Delete),
     Bundle(bundle::Bundle),
+    Migrate(migrate::Migrate),
 }
 
 /// How a command has ended.
@@ -114,6 +116,7 @@ impl Commands {
             Self::Configure(configure) => configure.access().output,
             Self::Delete(delete) => delete.access.output,
             Self::Bundle(bundle) => bundle.output,
+            Self::Migrate(migrate) => migrate.access.output,
         }
     }
 
@@ -128,6 +131,7 @@ impl Commands {
             Self::Configure(configure) => configure.run().await,
             Self::Delete(delete) => delete.run().await,
             Self::Bundle(bundle) => bundle.run().await,
+            Self::Migrate(migrate) => migrate.run().await,
         }
     }
 }

@@ -38,23 +38,28 @@ const STORAGE_DRIVERS: &[&str] =
 /// What the workloads of the cluster show of drivers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workloads {
-    /// The first workload of a driver that is not of our sets, such as `DaemonSet kube-system/calico-node`.
-    pub foreign: Drivers<Option<String>>,
+    /// Drivers that are not of our sets.
+    pub foreign: Drivers<Option<Foreign>>,
     /// The newest version that a workload of our set has in its images; empty if they do not say it.
     pub ours: Drivers<Option<String>>,
+}
+
+/// A driver that another tool installed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Foreign {
+    /// Its first workload, such as `DaemonSet kube-system/calico-node`.
+    pub what: String,
+    /// The newest version that its workloads have in their images, if they say it.
+    pub version: Option<Version>,
 }
 
 /// Finds drivers. `sets` has the ids of our sets, in the order of the drivers, and `workloads` DaemonSets and Deployments.
 #[must_use]
 pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Workloads {
-    let first = |driver| {
-        let mut names: Vec<_> = workloads
-            .iter()
-            .filter(|workload| runs(workload, driver) && !is_ours(workload, sets))
-            .map(name_of)
-            .collect();
-        names.sort();
-        names.into_iter().next()
+    let foreign = |driver| {
+        let theirs = || workloads.iter().filter(|of| runs(of, driver) && !is_ours(of, sets));
+        let version = theirs().filter_map(|workload| version(workload, driver)).max();
+        Some(Foreign { what: theirs().map(name_of).min()?, version })
     };
     let newest = |driver: Driver| {
         let set = Driver::ALL.iter().position(|of| *of == driver).and_then(|at| sets.get(at))?;
@@ -62,7 +67,7 @@ pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Workloads {
         let versions = ours.map(|workload| version(workload, driver));
         versions.max().map(|version| version.map_or_else(String::new, |version| version.to_string()))
     };
-    Workloads { foreign: Drivers::of(first), ours: Drivers::of(newest) }
+    Workloads { foreign: Drivers::of(foreign), ours: Drivers::of(newest) }
 }
 
 /// Returns the version of a driver in the images of a workload.
@@ -136,11 +141,11 @@ mod tests {
             workload("Deployment", "web", "nginx", None),
         ];
         let found = find(&workloads, &["ours".to_owned()]).foreign;
-        let wanted = Drivers {
-            cni: Some("DaemonSet kube-system/calico-node".to_owned()),
-            cpi: Some("DaemonSet kube-system/cpi".to_owned()),
-            csi: Some("DaemonSet kube-system/node".to_owned()),
+        let of = |what: &str, version: &str| {
+            Some(Foreign { what: format!("DaemonSet kube-system/{what}"), version: version.parse().ok() })
         };
+        let wanted =
+            Drivers { cni: of("calico-node", "3.30.0"), cpi: of("cpi", "1.36.0"), csi: of("node", "3.7.3") };
         assert_eq!(found, wanted);
     }
 

@@ -38,7 +38,7 @@ use operator_kit::{Cache, Clock, Notice, Outcome, Reconciler, StatusOf, Turn};
 pub(crate) use apply::fetch;
 pub(crate) use confirm::Asked;
 pub(crate) use files::{Lack, text};
-pub(crate) use in_use::{all, has_snapshots, workloads};
+pub(crate) use in_use::{all, drivers, has_snapshots, workloads};
 pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
 pub(crate) use observe::observe;
@@ -103,7 +103,7 @@ impl<K: Asks> Reconciler for Installer<K> {
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
 
     fn reads(object: &K) -> impl Hash {
-        object.annotation().map(str::to_owned)
+        object.settings().map(|text| text.map(str::to_owned))
     }
 
     async fn observe(&self, object: &K) -> Result<Seen, Error> {

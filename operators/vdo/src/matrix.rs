@@ -8,6 +8,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 pub use config_map::{Settings, Source, settings};
 pub use wire::InvalidMatrix;
@@ -37,6 +38,17 @@ impl Driver {
             Self::Cpi => "CPI",
             Self::Csi => "CSI",
         }
+    }
+}
+
+impl FromStr for Driver {
+    type Err = String;
+
+    /// Reads the name, in lower case as well.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.trim();
+        let driver = Self::ALL.into_iter().find(|driver| driver.name().eq_ignore_ascii_case(name));
+        driver.ok_or_else(|| format!("unknown driver {name:?}; write one of CNI, CPI, CSI"))
     }
 }
 

@@ -114,8 +114,21 @@ pub enum Health {
     Available,
     /// It is being rolled out, or something of it does not run: what.
     Progressing(String),
-    /// It is being removed.
-    Removing,
+    /// It is being removed: what is left of it, and what keeps that; empty while that is not known.
+    Removing(String),
+}
+
+impl Health {
+    /// Returns whether it is being removed.
+    #[must_use]
+    pub fn is_removing(&self) -> bool {
+        matches!(self, Self::Removing(_))
+    }
+}
+
+/// Returns a text about a removal with what is left of the driver.
+pub(crate) fn with_left(text: &str, left: &str) -> String {
+    if left.is_empty() { text.to_owned() } else { format!("{text}; left: {left}") }
 }
 
 /// Why a driver is not changed now: reason, and message.
@@ -205,11 +218,9 @@ impl Planner<'_> {
             Found::Absent => Change::Install,
             Found::Foreign(_) if target.adopts => Change::Adopt,
             Found::Foreign(what) => return Step::Blocked(guard::foreign(driver, what)),
-            Found::Ours(Installed { health: Health::Removing, .. }) => {
-                return Step::Wait(Hold {
-                    reason: reason::REMOVING,
-                    message: format!("the {driver} that was removed is not gone yet"),
-                });
+            Found::Ours(Installed { health: Health::Removing(left), .. }) => {
+                let message = with_left(&format!("the {driver} that was removed is not gone yet"), left);
+                return Step::Wait(Hold { reason: reason::REMOVING, message });
             }
             Found::Ours(installed) if target.version > installed.version => Change::Upgrade,
             Found::Ours(installed) if target.version < installed.version => Change::Downgrade,
@@ -247,7 +258,7 @@ impl Planner<'_> {
         let has_cpi = match &self.found.cpi {
             Found::Absent => false,
             Found::Foreign(_) => true,
-            Found::Ours(cpi) => cpi.health != Health::Removing,
+            Found::Ours(cpi) => !cpi.health.is_removing(),
         };
         if target.needs_cpi && !has_cpi {
             let message =
@@ -276,7 +287,7 @@ impl Planner<'_> {
             Found::Ours(installed) => match &installed.health {
                 Health::Available => None,
                 Health::Progressing(why) => Some(format!("{driver} is not available: {why}")),
-                Health::Removing => Some(format!("{driver} is being removed")),
+                Health::Removing(_) => Some(format!("{driver} is being removed")),
             },
         }
     }
@@ -310,26 +321,26 @@ impl Planner<'_> {
                 target.version != installed.version
                     && !is_blocked
                     && !is_forbidden
-                    && installed.health != Health::Removing
+                    && !installed.health.is_removing()
             }
             _ => false,
         }
     }
 
     fn remove(&self, driver: Driver) -> Step {
-        if let Found::Ours(Installed { health: Health::Removing, .. }) = self.found.get(driver) {
+        if let Found::Ours(Installed { health: Health::Removing(_), .. }) = self.found.get(driver) {
             // What was begun is finished: half a driver serves no Pod.
             return Step::Remove;
         }
         let later = Driver::ALL.into_iter().rev().filter(|later| *later > driver);
         for later in later {
-            let is_ours = matches!(self.found.get(later), Found::Ours(_));
-            match self.wanted.get(later) {
-                Wanted::Removed if is_ours => {
-                    let message = format!("{later} is removed first");
+            match (self.wanted.get(later), self.found.get(later)) {
+                (Wanted::Removed, Found::Ours(Installed { health, .. })) => {
+                    let left = if let Health::Removing(left) = health { left } else { "" };
+                    let message = with_left(&format!("{later} is removed first"), left);
                     return Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message });
                 }
-                Wanted::Present(target) if driver == Driver::Cpi && target.needs_cpi => {
+                (Wanted::Present(target), _) if driver == Driver::Cpi && target.needs_cpi => {
                     let message = format!("CSI {} needs CPI: remove CSI first", target.version);
                     return Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message });
                 }

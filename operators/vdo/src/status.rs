@@ -10,7 +10,7 @@ use crate::api::{CpiStatus, CsiStatus, DriverSetStatus, DriverStatus, Phase, Vdo
 use crate::installer::CHECKS_PASSED;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
-use crate::plan::{Change, Drivers, Found, Health, Hold, Installed, Step};
+use crate::plan::{Change, Drivers, Found, Health, Hold, Installed, Step, with_left};
 
 /// Nodes that the status of a `VDOConfig` lists. Of more, those that are ready are left out first.
 const LISTED: usize = 500;
@@ -44,7 +44,12 @@ impl Report {
             Step::Rest => None,
             Step::Blocked(Hold { reason, message }) => verdict(Phase::Failed, reason, message),
             Step::Remove | Step::Release => {
-                verdict(Phase::Configuring, reason::ROLLING_OUT, "it is being removed")
+                let left = match &self.found {
+                    Found::Ours(Installed { health: Health::Removing(left), .. }) => left.as_str(),
+                    _ => "",
+                };
+                let message = with_left("it is being removed", left);
+                verdict(Phase::Configuring, reason::ROLLING_OUT, &message)
             }
             Step::Wait(Hold { reason, message }) => {
                 let is_there = matches!(self.found, Found::Ours(_));

@@ -38,6 +38,9 @@ pub const GROUP: &str = "vdo.vmware.com";
 /// Annotation of a [`VdoConfig`]: the preflight checks that are switched off, with commas between their names.
 pub const SKIP_CHECKS: &str = "vdo.vmware.com/skip-checks";
 
+/// Annotation of a [`VdoConfig`]: the drivers that are taken over where another tool has installed them, with commas between their names.
+pub const ADOPT: &str = "vdo.vmware.com/adopt";
+
 /// Names that the ConfigMap with the compatibility matrix may have: in the original's code, and in its README.
 pub const MATRIX_CONFIG_MAPS: [&str; 2] = ["compat-matrix-config", "comp-matrix-config"];
 

@@ -14,6 +14,7 @@ use crate::api::ManagementState;
 use crate::config::{Trust, Vcenter, Zones};
 use crate::connection::session;
 use crate::error::Error;
+use crate::foreign::Foreign;
 use crate::installer::{Shared, all, has_snapshots, workloads};
 use crate::matrix::Driver;
 use crate::plan::Drivers;
@@ -114,10 +115,10 @@ fn categories(order: &Order) -> Vec<String> {
 }
 
 /// Returns drivers of other tools where ours are to be installed.
-fn in_the_way(order: &Order, found: &Drivers<Option<String>>) -> Drivers<Option<String>> {
+fn in_the_way(order: &Order, found: &Drivers<Option<Foreign>>) -> Drivers<Option<String>> {
     Drivers::of(|driver: Driver| {
         let request = order.desired.drivers.get(driver);
         let is_ours = *order.ours.get(driver) || request.adopts || request.state != ManagementState::Managed;
-        found.get(driver).clone().filter(|_| !is_ours)
+        found.get(driver).as_ref().filter(|_| !is_ours).map(|foreign| foreign.what.clone())
     })
 }

@@ -72,20 +72,8 @@ impl Deploy {
                 if touched.is_empty() { "nothing would change\n".to_owned() } else { touched_text(&touched) };
             return Ok(Done { text, json: json!({ "objects": touched }), ends: Ends::Well });
         }
-        let end = Instant::now() + self.timeout;
-        loop {
-            let waiting = match set.apply(&waves).await? {
-                Progress::Complete(_) => Vec::new(),
-                Progress::Waiting(members) => members,
-            };
-            let is_last = waiting.iter().all(|(member, _)| member.kind == "Deployment");
-            if waiting.is_empty() || (is_last && !self.wait) || Instant::now() >= end {
-                let waiting: Vec<_> =
-                    waiting.iter().map(|(member, why)| format!("{member}: {why}")).collect();
-                return Ok(self.done(&waiting, is_last && !self.wait));
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        let (waiting, is_enough) = roll_out(&set, &waves, self.wait, Instant::now() + self.timeout).await?;
+        Ok(self.done(&waiting, is_enough))
     }
 
     fn done(&self, waiting: &[String], is_enough: bool) -> Done {
@@ -97,8 +85,31 @@ impl Deploy {
         if waiting.is_empty() {
             text += "it runs; go on with `vdo configure drivers`\n";
         }
-        let ends = if waiting.is_empty() || is_enough { Ends::Well } else { Ends::NotAsAsked };
+        let ends = if is_enough { Ends::Well } else { Ends::NotAsAsked };
         Done { text, json: json!({ "namespace": namespace, "waiting": waiting }), ends }
+    }
+}
+
+/// Applies the operator's objects, and waits until its Deployment is applied, or ready as well; returns what is waited for at the end, and whether
+/// that is enough.
+pub(super) async fn roll_out(
+    set: &ApplySet,
+    waves: &[Vec<DynamicObject>],
+    wait: bool,
+    end: Instant,
+) -> Result<(Vec<String>, bool), Error> {
+    loop {
+        let waiting = match set.apply(waves).await? {
+            Progress::Complete(_) => Vec::new(),
+            Progress::Waiting(members) => members,
+        };
+        let is_last = waiting.iter().all(|(member, _)| member.kind == "Deployment");
+        let is_enough = waiting.is_empty() || (is_last && !wait);
+        if is_enough || Instant::now() >= end {
+            let waiting = waiting.iter().map(|(member, why)| format!("{member}: {why}")).collect();
+            return Ok((waiting, is_enough));
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

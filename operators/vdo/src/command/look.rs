@@ -63,12 +63,24 @@ pub(super) struct Asked {
 impl Look {
     /// Reads the cluster and asks the vCenters.
     pub(super) async fn new(client: Client, access: &Access, sources: &Sources) -> Result<Self, Error> {
+        Self::with(client, access, sources, |_| ()).await
+    }
+
+    /// Reads the cluster, with VDOConfigs as `change` makes them, and asks the vCenters.
+    pub(super) async fn with(
+        client: Client,
+        access: &Access,
+        sources: &Sources,
+        change: impl Fn(&mut Guarded<VdoConfig>),
+    ) -> Result<Self, Error> {
+        let mut configs = own::<VdoConfig>(&client).await?;
+        configs.iter_mut().for_each(change);
         let caches = Caches {
-            vdo_configs: own(&client).await?,
-            driver_sets: own(&client).await?,
-            clouds: own(&client).await?,
-            connections: own(&client).await?,
-            matrices: own(&client).await?,
+            vdo_configs: configs.into_iter().collect(),
+            clouds: own(&client).await?.into_iter().collect(),
+            driver_sets: newer(&client).await?,
+            connections: newer(&client).await?,
+            matrices: newer(&client).await?,
         };
         let shared = shared(client, caches, access, sources).await?;
         shared.remember().await?;
@@ -178,9 +190,17 @@ impl Shared {
 }
 
 /// Reads all objects of one of the operator's kinds.
-async fn own<K: Kind<DynamicType = ()>>(client: &Client) -> Result<Cache<K>, Error> {
+pub(super) async fn own<K: Kind<DynamicType = ()>>(client: &Client) -> Result<Vec<Guarded<K>>, Error> {
     let list = Api::<Guarded<K>>::all(client.clone()).list(&ListParams::default()).await;
-    Ok(list.map_err(not_installed::<K>)?.items.into_iter().collect())
+    Ok(list.map_err(not_installed::<K>)?.items)
+}
+
+/// Reads all objects of a kind that the original does not have.
+async fn newer<K: Kind<DynamicType = ()>>(client: &Client) -> Result<Cache<K>, Error> {
+    match own(client).await {
+        Err(Error::NotInstalled(_)) => Ok(Cache::default()),
+        all => Ok(all?.into_iter().collect()),
+    }
 }
 
 /// Returns that the operator is not installed, where the API server does not know one of its kinds.

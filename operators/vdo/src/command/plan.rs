@@ -65,7 +65,7 @@ pub(super) struct ObjectPlan {
     /// Why what it asks for is not clear.
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable: Option<Held>,
-    drivers: Vec<DriverPlan>,
+    pub(super) drivers: Vec<DriverPlan>,
     /// Findings of the preflight checks that forbid something.
     forbidden_by: Vec<String>,
 }
@@ -83,7 +83,7 @@ impl From<&Hold> for Held {
 }
 
 /// What would be done with a driver.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DriverPlan {
     pub(super) driver: &'static str,
@@ -143,7 +143,8 @@ impl Plan {
     }
 }
 
-async fn object(look: &Look, asked: &Asked) -> Result<ObjectPlan, Error> {
+/// Returns what would be done for an object that asks for drivers.
+pub(super) async fn object(look: &Look, asked: &Asked) -> Result<ObjectPlan, Error> {
     let seen = &asked.seen;
     let steps = seen.steps();
     let mut drivers = Vec::new();
@@ -265,18 +266,7 @@ fn text(report: &Report) -> String {
     for vcenter in &report.vcenters {
         text += &vcenter_line(vcenter);
     }
-    for object in &report.objects {
-        let _ = writeln!(text, "\n{}", object.object);
-        if let Some(Held { reason, message }) = &object.unusable {
-            let _ = writeln!(text, "  nothing is done ({reason}): {message}");
-        }
-        for finding in &object.forbidden_by {
-            let _ = writeln!(text, "  {finding}");
-        }
-        for driver in &object.drivers {
-            text += &driver_text(driver);
-        }
-    }
+    text.extend(report.objects.iter().map(object_text));
     let Summary { create, change, delete, refused, held } = report.summary;
     let _ = write!(text, "\nPlan: {create} to create, {change} to change, {delete} to delete");
     if refused > 0 {
@@ -286,6 +276,18 @@ fn text(report: &Report) -> String {
         let _ = write!(text, "; {held} held up");
     }
     text + "\n"
+}
+
+pub(super) fn object_text(object: &ObjectPlan) -> String {
+    let mut text = format!("\n{}\n", object.object);
+    if let Some(Held { reason, message }) = &object.unusable {
+        let _ = writeln!(text, "  nothing is done ({reason}): {message}");
+    }
+    for finding in &object.forbidden_by {
+        let _ = writeln!(text, "  {finding}");
+    }
+    text.extend(object.drivers.iter().map(driver_text));
+    text
 }
 
 pub(super) fn vcenter_line(vcenter: &VcenterSeen) -> String {

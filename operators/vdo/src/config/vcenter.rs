@@ -58,6 +58,9 @@ fn trim_end(text: &str) -> &str {
     text.trim_end_matches(['\n', '\r'])
 }
 
+/// Longest host name, in bytes: `<host>.username` and `<host>.password` are keys of a Secret, which have at most 253.
+const LONGEST_HOST: usize = 244;
+
 /// How a driver checks the certificate of a vCenter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
@@ -201,11 +204,8 @@ fn address(text: &str) -> Result<(String, u16), String> {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
-    if host.parse::<Ipv6Addr>().is_ok() || host.split('.').all(is_label) {
-        Ok((host, port))
-    } else {
-        Err(wrong())
-    }
+    let is_name = host.len() <= LONGEST_HOST && host.split('.').all(is_label);
+    if host.parse::<Ipv6Addr>().is_ok() || is_name { Ok((host, port)) } else { Err(wrong()) }
 }
 
 /// Both drivers join the names with commas, split them again, and cut blanks off.
@@ -269,6 +269,8 @@ mod tests {
             "vc..a",
             "vc\"",
             "[fd01::1]",
+            "vc\nvc",
+            &"a".repeat(245),
         ] {
             let error = address(bad).unwrap_err();
             assert!(error.contains("without https://"), "{bad}: {error}");

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _};
 use operator_kit::Key;
+use operator_kit::names::check_object_name;
 
 use super::Connection;
 use crate::api::reason;
@@ -32,9 +33,14 @@ pub(crate) struct Logins {
 impl Logins {
     /// Reads how a vCenter is reached.
     pub(crate) async fn read<C: Connection>(&self, connection: &C) -> Result<Login, Error> {
+        let generation = connection.meta().generation.unwrap_or_default();
+        let object = format!("{}/{generation}", connection.uid().unwrap_or_default());
+        if let Err(hold) = check_names(connection) {
+            return Ok(Login { vcenter: Err(hold), identity: object });
+        }
         let account = connection.account();
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), account.namespace());
-        let secret = if account.name().is_empty() { None } else { secrets.get_opt(account.name()).await? };
+        let secret = secrets.get_opt(account.name()).await?;
         let authority = match connection.authority() {
             Some(key) => Some(self.authority(&key).await?),
             None => None,
@@ -46,8 +52,7 @@ impl Logins {
         let authority_version = authority.as_ref().map(|(version, _)| version.clone()).unwrap_or_default();
         let secret_version = secret.as_ref().map(|secret| version(&secret.metadata)).unwrap_or_default();
         let source = format!("{secret_version},{authority_version}");
-        let generation = connection.meta().generation.unwrap_or_default();
-        let identity = format!("{}/{generation},{source}", connection.uid().unwrap_or_default());
+        let identity = format!("{object},{source}");
         let vcenter = vcenter(connection, secret, authority.map(|(_, pem)| pem));
         Ok(Login { vcenter, identity })
     }
@@ -66,6 +71,23 @@ impl Logins {
         };
         Ok((version, pem.ok_or_else(missing)))
     }
+}
+
+/// Checks the names that a connection gives.
+fn check_names<C: Connection>(connection: &C) -> Result<(), Hold> {
+    let names =
+        [("credentials", Some(connection.account())), ("certificateAuthority", connection.authority())];
+    let problems: Vec<_> = names
+        .into_iter()
+        .filter_map(|(field, key)| {
+            let message = check_object_name(key?.name()).err()?;
+            Some(Problem::new(format!("spec.{field}"), message))
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Hold { reason: reason::INVALID_SETTINGS, message: said(&problems) })
 }
 
 fn vcenter<C: Connection>(
@@ -91,4 +113,32 @@ fn vcenter<C: Connection>(
 
 pub(crate) fn said(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{VSphereConnection, VSphereConnectionSpec, VsphereCloudConfig, VsphereCloudConfigSpec};
+
+    #[test]
+    fn a_name_that_no_object_can_have_is_asked_of_no_api_server() {
+        let connection = |credentials: &str, authority: Option<&str>| {
+            let spec = VSphereConnectionSpec {
+                credentials: credentials.to_owned(),
+                certificate_authority: authority.map(str::to_owned),
+                ..VSphereConnectionSpec::default()
+            };
+            check_names(&VSphereConnection::new("vc", spec))
+        };
+        assert_eq!(connection("account", Some("authority")), Ok(()));
+        let hold = connection("a\nb", Some("")).unwrap_err();
+        assert_eq!(hold.reason, reason::INVALID_SETTINGS);
+        let [account, authority] =
+            ["spec.credentials: \"a\\nb\" is no name", "; spec.certificateAuthority: \"\" is no"];
+        assert!(hold.message.starts_with(account) && hold.message.contains(authority), "{hold:?}");
+        let spec =
+            VsphereCloudConfigSpec { credentials: "a".repeat(300), ..VsphereCloudConfigSpec::default() };
+        let hold = check_names(&VsphereCloudConfig::new("vc", spec)).unwrap_err();
+        assert!(hold.message.contains("write at most 253"), "{hold:?}");
+    }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use infra_clients::download::Address;
 use infra_clients::download::registry::Reference;
+use operator_kit::names::check_object_name;
 
 use crate::api::CompatibilityMatrixSpec;
 use crate::problem::Problem;
@@ -138,6 +139,7 @@ fn checksum(fragment: &str) -> Result<String, String> {
 fn config_map(text: &str) -> Result<Place, String> {
     match text.split_once('/') {
         Some((name, key)) if !name.is_empty() && !key.is_empty() && !key.contains('/') => {
+            check_object_name(name)?;
             Ok(Place::ConfigMap { name: name.to_owned(), key: key.to_owned() })
         }
         _ => Err(format!("configmap:{text} names no key: write configmap:name/key")),
@@ -212,6 +214,8 @@ mod tests {
             ("oci://antrea:v1", "has no registry: write one such as"),
             ("configmap:matrix", "names no key: write configmap:name/key"),
             ("configmap:a/b/c", "names no key"),
+            ("configmap:a\nb/c", "is no name of an object: write at most 253"),
+            ("configmap:../b", "is no name of an object"),
             ("file:", "leads out of the operator's directory"),
             ("file:///etc/passwd", "leads out of the operator's directory"),
             ("file:../a", "leads out of the operator's directory"),

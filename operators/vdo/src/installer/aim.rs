@@ -9,6 +9,7 @@ use crate::api::{ManagementState, reason};
 use crate::choose::{self, Choice, Policy, Surroundings, choose};
 use crate::connection::{Answer, Login};
 use crate::desired::Desired;
+use crate::foreign::Foreign;
 use crate::matrix::{Driver, Matrix};
 use crate::plan::{Drivers, Hold, Target};
 use crate::problem::Problem;
@@ -62,8 +63,8 @@ impl Link {
 pub(crate) struct Basis<'a> {
     pub(crate) desired: &'a Desired,
     pub(crate) records: &'a Drivers<Option<Record>>,
-    /// Whether another tool has installed CPI.
-    pub(crate) has_foreign_cpi: bool,
+    /// Drivers of other tools.
+    pub(crate) foreign: &'a Drivers<Option<Foreign>>,
     pub(crate) kubernetes: Kubernetes,
     pub(crate) matrix: &'a Matrix,
     pub(crate) auto_upgrade: bool,
@@ -77,7 +78,7 @@ impl Basis<'_> {
             Some(choose::Vcenter { server, version: link.answer.as_ref()?.version? })
         });
         let wants_cpi = self.desired.drivers.cpi.state == ManagementState::Managed;
-        let has_cpi = wants_cpi || self.has_foreign_cpi || self.records.cpi.is_some();
+        let has_cpi = wants_cpi || self.foreign.cpi.is_some() || self.records.cpi.is_some();
         let surroundings =
             Surroundings { kubernetes: self.kubernetes, vcenters: vcenters.collect(), has_cpi };
         let installed = self.installed(driver);
@@ -119,8 +120,13 @@ impl Basis<'_> {
         Ok(Aim { target, choice: Some(choice.clone()), rendered: rendered.ok().map(Arc::new) })
     }
 
+    /// Returns the version that was applied, or, of a driver that is taken over, the one that runs, where the matrix has it.
     fn installed(&self, driver: Driver) -> Option<&Version> {
-        self.records.get(driver).as_ref().map(|record| &record.version)
+        let adopts = self.desired.drivers.get(driver).adopts;
+        let adopted = self.foreign.get(driver).as_ref().filter(|_| adopts);
+        let adopted = adopted.and_then(|foreign| foreign.version.as_ref());
+        let adopted = adopted.filter(|version| self.matrix.release(driver, version).is_some());
+        self.records.get(driver).as_ref().map(|record| &record.version).or(adopted)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use operator_kit::apply_set::Progress;
+use operator_kit::apply_set::{Member, Progress};
 use operator_kit::names::first_few;
 use operator_kit::{Key, ReconcileError as _};
 
@@ -127,7 +127,9 @@ async fn act(shared: &Shared, action: Action) -> Result<Option<String>, Error> {
             }
             let left =
                 set.delete().await.inspect_err(|error| shared.meters.fails(driver, error.classify().0))?;
-            tracing::debug!(%driver, ?left, "removing");
+            // What was deleted just now is kept by nothing.
+            let kept = if is_begun { left.as_slice() } else { &[] };
+            shared.memory.kept(driver, named(kept));
             Ok((!is_begun).then(|| format!("removing {driver}")))
         }
         Action::Release(driver, record) => {
@@ -210,12 +212,16 @@ async fn apply_driver(
         Progress::Complete(_) => (None, true),
         Progress::Waiting(members) => {
             let is_watched = members.iter().all(|(member, _)| WATCHED.contains(&member.kind.as_str()));
-            let members: Vec<_> = members.iter().map(|(member, why)| format!("{member}: {why}")).collect();
-            (Some(first_few(&members)), is_watched)
+            (Some(named(&members)), is_watched)
         }
     };
     shared.memory.applied(driver, waits_for, is_watched);
     Ok(())
+}
+
+/// Names the first of these members, each with what it is or waits for.
+fn named(members: &[(Member, String)]) -> String {
+    first_few(&members.iter().map(|(member, why)| format!("{member}: {why}")).collect::<Vec<_>>())
 }
 
 fn verb(change: Change) -> Option<&'static str> {

@@ -48,7 +48,11 @@ pub(super) async fn is_confirmed<K: Asks>(
     }
     let view = |object: &K| {
         let meta = object.meta();
-        (meta.generation, meta.deletion_timestamp.is_some(), object.annotation().map(str::to_owned))
+        (
+            meta.generation,
+            meta.deletion_timestamp.is_some(),
+            object.settings().map(|text| text.map(str::to_owned)),
+        )
     };
     let Some(asked) = &shared.asked else { return Ok(false) };
     if !K::objects(asked).is_current(object, view).await? {

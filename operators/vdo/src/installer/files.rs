@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt as _};
 use operator_kit::Key;
+use operator_kit::names::check_object_name;
 
 use super::kinds::MatrixPlace;
 use super::seen::File;
@@ -81,9 +82,13 @@ async fn of_config_map(shared: &Shared, namespace: &str) -> Result<Result<Chosen
 async fn named(shared: &Shared, namespace: &str, name: &str) -> Result<Result<Chosen, Lack>, Error> {
     let object = shared.caches.matrices.valid(&Key::new(namespace, name));
     let Some(object) = object else {
-        let message =
-            format!("spec.matrix: the CompatibilityMatrix {namespace}/{name} does not exist: create it");
-        return Ok(Err(unusable(message).into()));
+        let hold = match check_object_name(name) {
+            Ok(()) => unusable(format!(
+                "spec.matrix: the CompatibilityMatrix {namespace}/{name} does not exist: create it"
+            )),
+            Err(why) => Hold { reason: reason::INVALID_SETTINGS, message: format!("spec.matrix: {why}") },
+        };
+        return Ok(Err(hold.into()));
     };
     let CompatibilityMatrix { spec, .. } = &*object;
     match Source::of_matrix(spec) {

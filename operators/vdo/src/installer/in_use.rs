@@ -65,6 +65,11 @@ fn snapshots(client: &Client) -> Api<DynamicObject> {
 
 /// Returns what the workloads of the cluster show of drivers.
 pub(crate) async fn workloads(client: &Client, sets: &[String]) -> Result<Workloads, Error> {
+    Ok(foreign::find(&drivers(client, sets).await?, sets))
+}
+
+/// Returns the workloads of drivers, ours and those of other tools.
+pub(crate) async fn drivers(client: &Client, sets: &[String]) -> Result<Vec<DynamicObject>, Error> {
     let mut all = Vec::new();
     let kinds = [types::<DaemonSet>(), types::<Deployment>()];
     for (types, resource) in kinds {
@@ -77,7 +82,7 @@ pub(crate) async fn workloads(client: &Client, sets: &[String]) -> Result<Worklo
         })
         .await?;
     }
-    Ok(foreign::find(&all, sets))
+    Ok(all)
 }
 
 fn types<K: Resource<DynamicType = ()>>() -> (TypeMeta, ApiResource) {

@@ -1,6 +1,7 @@
 //! What the two kinds that ask for drivers have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -12,11 +13,12 @@ use serde::Serialize;
 
 use super::confirm::Asked;
 use crate::api::{
-    DriverSet, DriverSetStatus, SKIP_CHECKS, VSphereConnection, VdoConfig, VdoConfigStatus,
+    ADOPT, DriverSet, DriverSetStatus, SKIP_CHECKS, VSphereConnection, VdoConfig, VdoConfigStatus,
     VsphereCloudConfig,
 };
 use crate::connection::Connection;
 use crate::desired::Desired;
+use crate::matrix::Driver;
 use crate::nodes::State;
 use crate::plan::Drivers;
 use crate::problem::Problem;
@@ -50,9 +52,9 @@ pub(crate) trait Asks:
     /// Reads what it asks for.
     fn desired(&self) -> Result<Desired, Vec<Problem>>;
 
-    /// Returns what of its metadata is read.
-    fn annotation(&self) -> Option<&str> {
-        None
+    /// Returns what of its annotations is read.
+    fn settings(&self) -> [Option<&str>; 2] {
+        [None; 2]
     }
 
     /// Returns where it says which matrix is used.
@@ -86,6 +88,16 @@ pub(crate) trait Asks:
     fn triggers(wakes: &Wakes) -> &Triggers<Self>;
 }
 
+/// Reads the names in an annotation.
+fn named<T: FromStr<Err = String> + Ord>(
+    annotation: &str,
+    text: Option<&str>,
+) -> Result<BTreeSet<T>, Vec<Problem>> {
+    let names = text.unwrap_or_default().split(',').filter(|name| !name.trim().is_empty());
+    let read: Result<_, String> = names.map(str::parse).collect();
+    read.map_err(|message| vec![Problem::new(format!("metadata.annotations[{annotation}]"), message)])
+}
+
 impl Asks for VdoConfig {
     const KIND: &'static str = "VDOConfig";
     const CONTROLLER: &'static str = "vdoconfig";
@@ -93,21 +105,20 @@ impl Asks for VdoConfig {
 
     fn desired(&self) -> Result<Desired, Vec<Problem>> {
         let mut desired = Desired::of_vdo_config(&self.spec);
-        let names = self.annotation().unwrap_or_default();
-        for name in names.split(',').filter(|name| !name.trim().is_empty()) {
-            let check = name.parse().map_err(|message: String| {
-                vec![Problem::new(format!("metadata.annotations[{SKIP_CHECKS}]"), message)]
-            });
-            // What is wrong with it keeps nothing from being removed.
-            if self.metadata.deletion_timestamp.is_none() {
-                desired.skipped.insert(check?);
-            }
+        // What is wrong with annotations keeps nothing from being removed.
+        if self.metadata.deletion_timestamp.is_some() {
+            return Ok(desired);
+        }
+        let [skipped, adopted] = self.settings();
+        desired.skipped = named(SKIP_CHECKS, skipped)?;
+        for driver in named::<Driver>(ADOPT, adopted)? {
+            desired.drivers.get_mut(driver).adopts = true;
         }
         Ok(desired)
     }
 
-    fn annotation(&self) -> Option<&str> {
-        self.annotations().get(SKIP_CHECKS).map(String::as_str)
+    fn settings(&self) -> [Option<&str>; 2] {
+        [SKIP_CHECKS, ADOPT].map(|name| self.annotations().get(name).map(String::as_str))
     }
 
     fn matrix(&self) -> MatrixPlace<'_> {

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::seen::{DriverSeen, Seen};
 use crate::api::ManagementState;
 use crate::desired::Desired;
-use crate::foreign::Workloads;
+use crate::foreign::{Foreign, Workloads};
 use crate::matrix::Driver;
 use crate::nodes::{NodeSeen, State, Summary};
 use crate::plan::{Cluster, Drivers, Found, Health, Installed, Wanted};
@@ -26,8 +26,8 @@ pub(crate) struct Known<'a> {
     pub(crate) desired: &'a Desired,
     pub(crate) owners: &'a Drivers<Option<Claim>>,
     pub(crate) records: &'a Drivers<Option<Record>>,
-    /// What shows drivers of other tools.
-    pub(crate) foreign: &'a Drivers<Option<String>>,
+    /// Drivers of other tools.
+    pub(crate) foreign: &'a Drivers<Option<Foreign>>,
     pub(crate) nodes: &'a [NodeSeen],
     pub(crate) memory: &'a Memory,
 }
@@ -38,12 +38,12 @@ pub(crate) fn needs_workloads(desired: &Desired, records: &Drivers<Option<Record
     Driver::ALL.into_iter().any(|driver| records.get(driver).is_none() && is_asked(driver))
 }
 
-/// Gives drivers of ours whose notes are gone a record, and returns what shows drivers of other tools.
+/// Gives drivers of ours whose notes are gone a record, and returns those of other tools.
 pub(crate) fn recover(
     found: Workloads,
     records: &mut Drivers<Option<Record>>,
     is_deleted: bool,
-) -> Drivers<Option<String>> {
+) -> Drivers<Option<Foreign>> {
     for driver in Driver::ALL {
         let record = records.get_mut(driver);
         if record.is_none() {
@@ -96,12 +96,16 @@ impl Known<'_> {
         let seen = DriverSeen { wanted, choice, rendered, ..DriverSeen::default() };
         let Some(record) = record else {
             let foreign = self.foreign.get(driver).clone();
-            return DriverSeen { found: foreign.map_or(Found::Absent, Found::Foreign), ..seen };
+            return DriverSeen {
+                found: foreign.map_or(Found::Absent, |foreign| Found::Foreign(foreign.what)),
+                ..seen
+            };
         };
         let rollout = self.memory.rollout(driver, &record.digest);
-        let is_unknown = rollout == Rollout::Unknown;
+        // Of a driver that is being removed, the status says what is left.
+        let is_unknown = rollout == Rollout::Unknown && !record.is_removing;
         let health = match rollout {
-            _ if record.is_removing => Health::Removing,
+            _ if record.is_removing => Health::Removing(self.memory.left(driver)),
             Rollout::Complete => Health::Available,
             Rollout::Waiting(why) => Health::Progressing(why),
             Rollout::Unknown => Health::Progressing("it has not been looked at yet".to_owned()),

@@ -26,8 +26,7 @@ pub(crate) struct Memory(Mutex<State>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     drivers: Drivers<Option<Applied>>,
-    /// When the removal of a driver was carried on last.
-    removals: Drivers<Option<Timestamp>>,
+    removals: Drivers<Option<Removal>>,
     /// By the identity of the source.
     fetched: BTreeMap<String, Attempt>,
 }
@@ -51,6 +50,15 @@ impl Applied {
         let looks = self.looks.checked_sub(1)?.min(6);
         Some(SignedDuration::from_millis(500 << looks))
     }
+}
+
+/// The removal of a driver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Removal {
+    /// When it was carried on last.
+    at: Timestamp,
+    /// What was left of the driver then, and what keeps that.
+    left: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -131,12 +139,29 @@ impl Memory {
     pub(crate) fn removing(&self, driver: Driver, now: Timestamp) {
         let mut state = self.state();
         *state.drivers.get_mut(driver) = None;
-        *state.removals.get_mut(driver) = Some(now);
+        let removal = state.removals.get_mut(driver);
+        let left = removal.take().map(|removal| removal.left).unwrap_or_default();
+        *removal = Some(Removal { at: now, left });
+    }
+
+    /// Notes what is left of a driver that is being removed, and what keeps that.
+    pub(super) fn kept(&self, driver: Driver, left: String) {
+        if let Some(removal) = self.state().removals.get_mut(driver) {
+            removal.left = left;
+        }
+    }
+
+    /// Returns what is left of a driver that is being removed, and what keeps that; empty while it is not known.
+    pub(super) fn left(&self, driver: Driver) -> String {
+        let state = self.state();
+        state.removals.get(driver).as_ref().map(|removal| removal.left.clone()).unwrap_or_default()
     }
 
     /// Returns whether the removal of a driver is to be carried on.
     pub(crate) fn is_removal_due(&self, driver: Driver, now: Timestamp) -> bool {
-        self.state().removals.get(driver).is_none_or(|at| now.duration_since(at) >= REMOVAL)
+        let state = self.state();
+        let removal = state.removals.get(driver).as_ref();
+        removal.is_none_or(|removal| now.duration_since(removal.at) >= REMOVAL)
     }
 
     /// Notes that a file was fetched, or why not.
@@ -183,7 +208,7 @@ impl State {
                 applied.at = time;
             }
             if let Some(removal) = self.removals.get_mut(driver) {
-                *removal = time;
+                removal.at = time;
             }
         }
         self
@@ -206,6 +231,20 @@ mod tests {
         assert_eq!(rollout("d"), Rollout::Complete, "it runs while it is compared");
         memory.applying(Driver::Cpi, "e", now);
         assert_eq!(rollout("e"), Rollout::Waiting("it is being applied".to_owned()));
+    }
+
+    #[test]
+    fn what_is_left_is_known_while_the_removal_is_carried_on() {
+        let (memory, now) = (Memory::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(memory.left(Driver::Csi), "");
+        for _ in 0..2 {
+            memory.removing(Driver::Csi, now);
+            memory.kept(Driver::Csi, "Secret a/b: finalizer c".to_owned());
+            memory.removing(Driver::Csi, now);
+            assert_eq!(memory.left(Driver::Csi), "Secret a/b: finalizer c");
+            memory.kept(Driver::Csi, String::new());
+            assert_eq!(memory.left(Driver::Csi), "", "it is gone");
+        }
     }
 
     /// A kind that is not served yet, and an APIService, have no watch.

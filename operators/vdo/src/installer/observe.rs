@@ -15,6 +15,7 @@ use crate::api::reason;
 use crate::connection::said;
 use crate::desired::Desired;
 use crate::error::Error;
+use crate::foreign::Foreign;
 use crate::matrix::Driver;
 use crate::metrics::Shown;
 use crate::nodes::NodeSeen;
@@ -51,7 +52,7 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
         nodes: &nodes,
         memory: &shared.memory,
     };
-    let mut aims = Aims::new(shared, object, &desired, &records, foreign.cpi.is_some());
+    let mut aims = Aims::new(shared, object, &desired, &records, &foreign);
     let mut found = Drivers::default();
     for driver in Driver::ALL {
         if known.other(driver).is_none() {
@@ -90,13 +91,13 @@ async fn records(shared: &Shared) -> Result<Drivers<Option<Record>>, Error> {
     Ok(records)
 }
 
-/// Returns what shows drivers of other tools, where it matters. Drivers that are ours and whose notes are gone get a record again.
+/// Returns the drivers of other tools, where it matters. Drivers that are ours and whose notes are gone get a record again.
 async fn foreign(
     shared: &Shared,
     desired: &Desired,
     records: &mut Drivers<Option<Record>>,
     is_deleted: bool,
-) -> Result<Drivers<Option<String>>, Error> {
+) -> Result<Drivers<Option<Foreign>>, Error> {
     if !needs_workloads(desired, records) {
         return Ok(Drivers::default());
     }

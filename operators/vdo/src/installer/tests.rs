@@ -1,10 +1,15 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
 use serde_json::json;
 
+use super::aim::Basis;
 use super::record::Record;
 use super::seen::{DriverSeen, File};
 use super::*;
-use crate::api::{DriverSet, DriverSetSpec, VdoConfig, VdoConfigStatus};
-use crate::matrix::Driver;
+use crate::api::{ADOPT, CloudProvider, DriverSet, DriverSetSpec, VdoConfig, VdoConfigStatus};
+use crate::desired::Desired;
+use crate::foreign::Foreign;
+use crate::matrix::{Driver, Matrix};
 use crate::nodes::Summary;
 use crate::plan::{Found, Health, Hold, Installed, Target, Wanted};
 use crate::version::Version;
@@ -99,4 +104,50 @@ fn a_driver_set_that_cannot_be_used_is_answered() {
     let outcome = Outcome::Blocked(reason::INVALID_SETTINGS, "why".to_owned());
     let status = Installer::<DriverSet>::status(None, &set, Some(&seen), &outcome, Timestamp::UNIX_EPOCH);
     assert_eq!(status.unwrap().observed_generation, Some(7));
+}
+
+#[test]
+fn a_vdo_config_has_drivers_adopted_by_an_annotation() {
+    let adopts = |text: &str, is_deleted: bool| {
+        let mut config = config();
+        config.spec.cloud_provider =
+            Some(CloudProvider { vsphere_cloud_configs: vec!["vc".to_owned()], topology: None });
+        config.annotations_mut().insert(ADOPT.to_owned(), text.to_owned());
+        config.metadata.deletion_timestamp = is_deleted.then_some(Time(Timestamp::UNIX_EPOCH));
+        config.desired().map(|desired| Driver::ALL.map(|driver| desired.drivers.get(driver).adopts))
+    };
+    assert_eq!(adopts("", false), Ok([false; 3]));
+    assert_eq!(adopts("cpi, CSI", false), Ok([false, true, true]));
+    assert_eq!(adopts("CIS", true), Ok([false; 3]), "it keeps nothing from being removed");
+    let problem = adopts("CIS", false).unwrap_err()[0].to_string();
+    assert_eq!(
+        problem,
+        "metadata.annotations[vdo.vmware.com/adopt]: unknown driver \"CIS\"; write one of CNI, CPI, CSI"
+    );
+}
+
+#[test]
+fn a_driver_is_adopted_in_the_version_that_runs_if_the_matrix_has_it() {
+    let release = json!({"deploymentPath": ["file:cpi.yaml"]});
+    let matrix = json!({"CPI": {"1.35.0": release, "1.36.0": release, "1.36.1": release}});
+    let matrix = Matrix::parse(&matrix.to_string()).unwrap();
+    let chosen = |runs: &str, adopts: bool, auto_upgrade: bool| {
+        let mut desired = Desired::default();
+        desired.drivers.cpi.adopts = adopts;
+        let what = "DaemonSet kube-system/cpi".to_owned();
+        let cpi = Some(Foreign { what, version: runs.parse().ok() });
+        let basis = Basis {
+            desired: &desired,
+            records: &Drivers::default(),
+            foreign: &Drivers { cpi, ..Drivers::default() },
+            kubernetes: "1.36.0".parse().unwrap(),
+            matrix: &matrix,
+            auto_upgrade,
+        };
+        basis.choose(Driver::Cpi, &[]).unwrap().version.unwrap().to_string()
+    };
+    assert_eq!(chosen("1.36.0", true, false), "1.36.0");
+    assert_eq!(chosen("1.36.0", true, true), "1.36.1");
+    assert_eq!(chosen("1.34.2", true, false), "1.36.1", "the matrix does not have it");
+    assert_eq!(chosen("1.36.0", false, false), "1.36.1", "it is not taken over");
 }

@@ -308,7 +308,7 @@ impl Operator {
         let choosing = Choosing {
             desired: &desired,
             records: &records,
-            has_foreign_cpi: foreign.cpi.is_some(),
+            foreign: &foreign,
             kubernetes: Kubernetes { major: 1, minor: 33, patch: 0 },
             matrix: &self.matrices[basis.matrix as usize],
             auto_upgrade: true,

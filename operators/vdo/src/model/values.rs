@@ -11,7 +11,7 @@ use operator_kit::Turn;
 use super::world::{Answer, Machine, NODES, Node, Object, Part, Set};
 use crate::config::{Account, Trust, Vcenter};
 use crate::connection::{self, Login};
-use crate::foreign::Workloads;
+use crate::foreign::{Foreign, Workloads};
 use crate::installer::model::{Action, Link, Plan};
 use crate::matrix::Driver;
 use crate::nodes::NodeSeen;
@@ -106,7 +106,9 @@ pub fn workloads(ours: [Option<u8>; 3], foreign: [bool; 3]) -> Workloads {
         let content = ours[at(driver)]?;
         Some(VERSIONS[at(driver)][version_of(content) as usize].to_owned())
     };
-    let other = |driver: Driver| foreign[at(driver)].then(|| "DaemonSet kube-system/other".to_owned());
+    let other = |driver: Driver| {
+        foreign[at(driver)].then(|| Foreign { what: "DaemonSet kube-system/other".to_owned(), version: None })
+    };
     Workloads { foreign: Drivers::of(other), ours: Drivers::of(of) }
 }
 

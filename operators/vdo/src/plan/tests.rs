@@ -35,6 +35,10 @@ fn progressing(number: u64) -> Found {
     ours(number, Health::Progressing("1 of 2 pods".to_owned()))
 }
 
+fn removing() -> Health {
+    Health::Removing(String::new())
+}
+
 fn foreign() -> Found {
     Found::Foreign("DaemonSet kube-system/other".to_owned())
 }
@@ -159,11 +163,11 @@ fn cpi_stays_while_a_csi_is_there_that_needs_it() {
     };
     assert_eq!(cpi(csi.clone(), Health::Available), "Blocked CpiRequired");
     assert_eq!(cpi(available(1), Health::Available), "Remove");
-    assert_eq!(cpi(csi, Health::Removing), "Remove");
+    assert_eq!(cpi(csi, removing()), "Remove");
     // One that goes is of no use.
     let needs =
         Drivers { csi: Wanted::Present(Target { needs_cpi: true, ..target(1) }), ..Drivers::default() };
-    let found = Drivers { cpi: ours(1, Health::Removing), ..Drivers::default() };
+    let found = Drivers { cpi: ours(1, removing()), ..Drivers::default() };
     assert_eq!(steps(&plan(&needs, &found, &cluster()))[2], "Blocked CpiRequired");
 }
 
@@ -235,7 +239,7 @@ fn the_removal_is_the_reverse_and_waits_for_what_uses_the_driver() {
         Cluster { volumes: names(&["PersistentVolume pvc-1"]), pods: names(&["default/web-0"]), ..cluster() };
     let waits = "Wait WaitingForDriver";
     let gone = Found::Absent;
-    let removing = ours(1, Health::Removing);
+    let removing = ours(1, removing());
     let rows = [
         (all(&available(1)), &used, [waits, waits, "Blocked VolumesInUse"]),
         (all(&available(1)), &cluster(), [waits, waits, "Remove"]),
@@ -271,9 +275,28 @@ fn what_is_released_stays() {
 
 #[test]
 fn a_driver_that_is_being_removed_is_not_installed_before_it_is_gone() {
-    let found = Drivers { csi: ours(1, Health::Removing), ..Drivers::default() };
+    let found = Drivers { csi: ours(1, removing()), ..Drivers::default() };
     let wanted = Drivers { csi: present(1), ..Drivers::default() };
     assert_eq!(steps(&plan(&wanted, &found, &cluster()))[2], "Wait Removing");
+}
+
+#[test]
+fn what_keeps_a_driver_from_being_gone_is_said() {
+    let found = Drivers {
+        csi: ours(1, Health::Removing("Secret a/b: finalizer c".to_owned())),
+        ..all(&available(1))
+    };
+    let message = |wanted: &Drivers<Wanted>, driver| match plan(wanted, &found, &cluster()).get(driver) {
+        Step::Wait(hold) => hold.message.clone(),
+        step => panic!("{step:?}"),
+    };
+    let removed = all(&Wanted::Removed);
+    assert_eq!(message(&removed, Driver::Cpi), "CSI is removed first; left: Secret a/b: finalizer c");
+    let again = Drivers { csi: present(1), ..removed };
+    assert_eq!(
+        message(&again, Driver::Csi),
+        "the CSI that was removed is not gone yet; left: Secret a/b: finalizer c"
+    );
 }
 
 #[test]

@@ -79,6 +79,16 @@ fn rows() -> Vec<(Report, &'static str, &'static str, &'static str)> {
             "CPI is not available",
         ),
         (available(Step::Remove, summary(2, 0, 0)), "Configuring", "RollingOut", "it is being removed"),
+        (
+            report(
+                found(Health::Removing("Secret a/b: finalizer c".to_owned())),
+                Step::Remove,
+                summary(0, 0, 0),
+            ),
+            "Configuring",
+            "RollingOut",
+            "it is being removed; left: Secret a/b: finalizer c",
+        ),
     ]
 }
 

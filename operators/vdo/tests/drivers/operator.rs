@@ -81,10 +81,11 @@ impl Operator {
                 }
                 (Step::Remove, _) => {
                     self.note(format!("{driver} Remove"));
-                    let is_gone = self.set(driver).delete().await?.is_empty();
+                    let left = self.set(driver).delete().await?;
                     match self.found.get(driver).clone() {
-                        Found::Ours(installed) if !is_gone => {
-                            Found::Ours(Installed { health: Health::Removing, ..installed })
+                        Found::Ours(installed) if !left.is_empty() => {
+                            let health = Health::Removing(format!("{left:?}"));
+                            Found::Ours(Installed { health, ..installed })
                         }
                         _ => Found::Absent,
                     }

@@ -19,7 +19,7 @@ fn target(patch: u64) -> Wanted {
 /// Returns a driver that was applied, with one Node that it serves.
 fn installed(wanted: Wanted, health: Health, is_due: bool) -> DriverSeen {
     let Record { version, digest, .. } = record(1);
-    let is_removing = health == Health::Removing;
+    let is_removing = health.is_removing();
     DriverSeen {
         wanted,
         found: Found::Ours(Installed { version, digest, needs_cpi: false, health }),
@@ -29,6 +29,10 @@ fn installed(wanted: Wanted, health: Health, is_due: bool) -> DriverSeen {
         is_due,
         ..DriverSeen::default()
     }
+}
+
+fn removing() -> Health {
+    Health::Removing(String::new())
 }
 
 fn seen(csi: DriverSeen) -> Seen {
@@ -82,11 +86,11 @@ fn each_state_of_a_driver_has_its_turn() {
         (installed(Wanted::Unmanaged, available(), false), false, "Settled"),
         (installed(Wanted::Unmanaged, available(), false), true, "Gone"),
         (installed(Wanted::Removed, available(), true), true, "CSI remove false ask 0"),
-        (installed(Wanted::Removed, Health::Removing, true), true, "CSI remove true ask 0"),
-        (installed(Wanted::Removed, Health::Removing, false), true, "wait RollingOut 300ms"),
+        (installed(Wanted::Removed, removing(), true), true, "CSI remove true ask 0"),
+        (installed(Wanted::Removed, removing(), false), true, "wait RollingOut 300ms"),
         // It is to run again: what was begun is finished first.
-        (installed(target(1), Health::Removing, true), false, "CSI remove true ask 0"),
-        (installed(target(1), Health::Removing, false), false, "wait Removing 300ms"),
+        (installed(target(1), removing(), true), false, "CSI remove true ask 0"),
+        (installed(target(1), removing(), false), false, "wait Removing 300ms"),
         (installed(Wanted::Released, available(), false), true, "CSI release ask 0"),
         (absent(Wanted::Removed), true, "Gone"),
         (absent(Wanted::Removed), false, "Settled"),

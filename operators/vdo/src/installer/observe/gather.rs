@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt as _};
 use operator_kit::Key;
+use operator_kit::names::check_object_name;
 
 use super::super::aim::{Aim, Basis, Link, Sight};
 use super::super::files::{self, Chosen, Lack};
@@ -22,6 +23,7 @@ use crate::config::{CSI_NAMESPACE, CSI_SECRET, ClusterId, Vcenter};
 use crate::connection::Connection as _;
 use crate::desired::Desired;
 use crate::error::Error;
+use crate::foreign::Foreign;
 use crate::matrix::Driver;
 use crate::plan::{Drivers, Hold};
 use crate::problem::Problem;
@@ -37,8 +39,7 @@ pub(super) struct Aims<'a, K: Asks> {
     object: &'a K,
     desired: &'a Desired,
     records: &'a Drivers<Option<Record>>,
-    /// Whether another tool has installed CPI.
-    has_foreign_cpi: bool,
+    foreign: &'a Drivers<Option<Foreign>>,
     links: BTreeMap<String, Option<Link>>,
     chosen: Option<Result<Chosen, Lack>>,
     kubernetes: Option<Kubernetes>,
@@ -54,11 +55,11 @@ impl<'a, K: Asks> Aims<'a, K> {
         object: &'a K,
         desired: &'a Desired,
         records: &'a Drivers<Option<Record>>,
-        has_foreign_cpi: bool,
+        foreign: &'a Drivers<Option<Foreign>>,
     ) -> Self {
         let (links, chosen, kubernetes, files) = (BTreeMap::new(), None, None, Vec::new());
         let csi = None;
-        Self { shared, object, desired, records, has_foreign_cpi, links, chosen, kubernetes, csi, files }
+        Self { shared, object, desired, records, foreign, links, chosen, kubernetes, csi, files }
     }
 
     /// Returns how a driver is to run.
@@ -99,7 +100,7 @@ impl<'a, K: Asks> Aims<'a, K> {
         let basis = Basis {
             desired: self.desired,
             records: self.records,
-            has_foreign_cpi: self.has_foreign_cpi,
+            foreign: self.foreign,
             kubernetes,
             matrix: &chosen.matrix,
             auto_upgrade: chosen.auto_upgrade,
@@ -127,11 +128,19 @@ impl<'a, K: Asks> Aims<'a, K> {
                 self.links.insert(name.clone(), link);
             }
             let Some(Some(link)) = self.links.get(name) else {
-                let message = format!(
-                    "the {} {name:?} does not exist: create it, or name another one",
-                    K::Connection::KIND
-                );
-                return Ok(Err(Hold { reason: reason::CONNECTION_MISSING, message }));
+                let kind = K::Connection::KIND;
+                return Ok(Err(match check_object_name(name) {
+                    Ok(()) => Hold {
+                        reason: reason::CONNECTION_MISSING,
+                        message: format!(
+                            "the {kind} {name:?} does not exist: create it, or name another one"
+                        ),
+                    },
+                    Err(why) => Hold {
+                        reason: reason::INVALID_SETTINGS,
+                        message: format!("the name of a {kind}: {why}"),
+                    },
+                }));
             };
             if let Err(Hold { reason, message }) = &link.login.vcenter {
                 let message = format!("{} {name}: {message}", K::Connection::KIND);
@@ -197,7 +206,9 @@ impl<'a, K: Asks> Aims<'a, K> {
         let links: Vec<_> = self.links.values().map(Option::as_ref).collect::<Option<_>>()?;
         let mut vcenters = Vec::new();
         let mut answered = Timestamp::UNIX_EPOCH;
-        let mut about = format!("{:?}", (&self.desired.skipped, &self.desired.zones, &self.desired.shares));
+        let Desired { skipped, zones, shares, drivers, .. } = self.desired;
+        let adopts = Driver::ALL.map(|driver| drivers.get(driver).adopts);
+        let mut about = format!("{:?}", (skipped, zones, shares, adopts));
         for link in links {
             let answer = link.answer.as_ref().filter(|answer| answer.verifies(&link.login))?;
             answered = answered.max(answer.at);

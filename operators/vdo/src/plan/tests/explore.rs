@@ -26,7 +26,7 @@ fn states() -> Vec<Found> {
         other,
         available(2),
         progressing(2),
-        ours(1, Health::Removing),
+        ours(1, removing()),
     ]
 }
 
@@ -98,7 +98,7 @@ fn check_one(
                     );
                     let is_ready = driver != Driver::Csi || cluster.uninitialized.is_empty();
                     let has_cpi = is_working(&found.cpi)
-                        || matches!(&found.cpi, Found::Ours(cpi) if cpi.health != Health::Removing);
+                        || matches!(&found.cpi, Found::Ours(cpi) if !cpi.health.is_removing());
                     assert!(is_ready && (!target.needs_cpi || driver != Driver::Csi || has_cpi), "{}", why());
                 }
                 Change::Upgrade | Change::Downgrade => {
@@ -119,14 +119,14 @@ fn check_one(
                 Driver::Cpi => true,
                 Driver::Csi => cluster.volumes.is_empty(),
             };
-            assert!(is_free || installed.health == Health::Removing, "{}", why());
+            assert!(is_free || installed.health.is_removing(), "{}", why());
         }
         Step::Release => assert_eq!(wanted.get(driver), &Wanted::Released, "{}", why()),
         Step::Rest | Step::Wait(_) | Step::Blocked(_) => {}
     }
     if let (Wanted::Present(target), Found::Ours(installed)) = (wanted.get(driver), found.get(driver))
         && (&target.version, &target.digest) == (&installed.version, &installed.digest)
-        && installed.health != Health::Removing
+        && !installed.health.is_removing()
     {
         assert_eq!(*step, Step::Apply(Change::Maintain), "what runs is maintained: {}", why());
     }
@@ -170,7 +170,7 @@ impl World {
         for driver in Driver::ALL {
             let found = self.found(driver);
             match found {
-                Found::Ours(Installed { health: Health::Removing, .. }) => *found = Found::Absent,
+                Found::Ours(Installed { health: Health::Removing(_), .. }) => *found = Found::Absent,
                 Found::Ours(installed) => installed.health = Health::Available,
                 Found::Absent | Found::Foreign(_) => {}
             }
@@ -195,7 +195,7 @@ impl World {
                 }
                 Step::Remove => {
                     if let Found::Ours(installed) = self.found(driver) {
-                        installed.health = Health::Removing;
+                        installed.health = removing();
                         self.log.push(format!("{driver} Remove"));
                     }
                 }
