@@ -12,7 +12,7 @@ use ako_operator::api::AkoDeploymentConfigSpec;
 use ako_operator::user::avi::{Done, WantedUser, ensure, remove};
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
-use avi_simulator::{Config, Simulator};
+use avi_simulator::{Config, Fault, Simulator};
 use infra_clients::Failure as _;
 use infra_clients::avi::objects::Pool;
 use infra_clients::avi::{Avi, Kind as Refusal, POOL, ROLE, Scope, TENANT, Version};
@@ -133,6 +133,21 @@ async fn what_is_in_a_tenant_is_named() {
     let refused = controller.avi.api(Scope::admin()).delete(TENANT, &uuid).await.unwrap_err();
     assert!(refused.kind() == Refusal::Conflict && !refused.in_doubt(), "{refused}");
     assert!(refused.text().contains("IpAddrGroup i"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_looked_into_holds_up_no_other() {
+    let controller = Controller::start().await;
+    for name in ["t-old", "t-new"] {
+        controller.make(name, &spec(&json!({}))).await;
+    }
+    controller.simulator.control().fault(Fault::status(403).on("GET", "/api/stringgroup"));
+    let mut facts = Facts { has_group: true, ..Facts::default() };
+    let (needed, record) = (names(&["t-new"]), names(&["t-old"]));
+    ask(&controller.avi, &spec(&json!({})), &needed, &record, &mut facts).await.unwrap();
+    let why = facts.tenants["t-old"].clone().unwrap().refusal.unwrap();
+    assert!(why.starts_with("what is in it cannot be read: "), "{why}");
+    assert_eq!(facts.tenants["t-new"].clone().unwrap().refusal, None);
 }
 
 #[tokio::test]

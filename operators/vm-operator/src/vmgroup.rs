@@ -178,8 +178,9 @@ async fn are_members_current(ctx: &Context, group: &VmGroup) -> Result<bool, Err
     };
     ctx.instances.find(&group.namespace().unwrap_or_default(), &selector(group), list).await?;
     let listed = listed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Those are gone, or a person has taken the label off.
-    for instance in members.iter().filter(|of| !listed.contains(&of.uid())) {
+    // Those are gone, or a person has taken the label off. Copies, of which there may be many, are not chosen.
+    let missing = members.iter().filter(|of| !listed.contains(&of.uid()) && names::check(of).is_ok());
+    for instance in missing {
         ctx.instances.is_current(instance, |_| ()).await?;
     }
     Ok(states(&members) == states(&ctx.members(group)))

@@ -220,7 +220,7 @@ fn is_of_remains(error: &Error) -> bool {
 }
 
 /// Returns whether AVI refuses what one object was asked for, and may grant what others are.
-pub(super) fn is_refused(error: &AviError) -> bool {
+pub(in crate::adc) fn is_refused(error: &AviError) -> bool {
     let kinds =
         [Kind::Conflict, Kind::Stale, Kind::Invalid, Kind::Ambiguous, Kind::Forbidden, Kind::NotFound];
     // One object may have AVI fail, or not answer; where AVI fails with all, the rest says so.

@@ -20,7 +20,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inventory::{Changes, Connection, Folder, Inventory, Markers, Ticket, Vm};
+use super::inventory::{Changes, Connection, Folder, Inventory, LookedUp, Markers, Ticket, Vm};
 use crate::vsphere::fault::Fault;
 use crate::vsphere::{Error, MoRef, Task, TaskState};
 
@@ -114,6 +114,7 @@ impl Inventory {
     /// Shows a virtual machine as the collector would report it now.
     pub fn show_vm(&mut self, vm: Vm) {
         let moref = vm.moref.clone();
+        self.forget_read(&moref);
         self.put_vm(&moref, Some(vm));
     }
 
@@ -170,7 +171,9 @@ impl Inventory {
 
     /// Records what reading a virtual machine by its reference has returned, and that its folder is where it was; `None`: it does not exist.
     pub fn answer_look_up(&mut self, moref: &MoRef, read: Option<Vm>) {
-        self.set_looked_up(moref, read.map(Arc::new).as_ref(), Some(true), Instant::now() + LONG);
+        let (read, before) = (read.map(Arc::new), self.vm(moref).cloned());
+        let answer = LookedUp { read: read.as_ref(), before: before.as_ref(), is_in_place: Some(true) };
+        self.set_looked_up(moref, &answer, Instant::now() + LONG);
     }
 
     /// Drops the answer to a look-up or a confirmation, as time does.

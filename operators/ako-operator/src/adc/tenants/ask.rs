@@ -8,6 +8,7 @@ use infra_clients::avi::{
     VSVIP,
 };
 
+use super::super::lost::is_refused;
 use super::super::seen::{Facts, Tenant};
 use crate::api::{ADMIN_TENANT, AkoDeploymentConfigSpec, Place, TENANT_MARK, TenantContext};
 
@@ -62,11 +63,20 @@ pub async fn ask(
         let uuid = tenant.meta.uuid.clone();
         let is_marked = tenant.rest.text("description").is_some_and(|text| text.contains(&mark()));
         let is_surplus = is_marked && record.contains(&name) && !needed.contains(&name);
+        let content = if is_surplus { Some(content(avi, &name, &uuid).await) } else { None };
+        let (content, refusal) = match content.transpose() {
+            Ok(content) => (content, None),
+            // It holds up no other tenant.
+            Err(error) if is_refused(&error) => {
+                (Some(Vec::new()), Some(format!("what is in it cannot be read: {error}")))
+            }
+            Err(error) => return Err(error),
+        };
         let known = Tenant {
             has_group: has_engines(&tenant).then(|| with_group.contains(&uuid)),
             contexts: has_contexts(&tenant).then(|| contexts.remove(&uuid).unwrap_or_default()),
-            content: if is_surplus { Some(content(avi, &name, &uuid).await?) } else { None },
-            refusal: None,
+            content,
+            refusal,
             is_marked,
             uuid,
         };

@@ -25,6 +25,9 @@ impl Inventory {
 
     fn apply_vm(&mut self, update: &ObjectUpdate) {
         let before = self.vms.get(&update.obj).cloned();
+        if update.properties.iter().any(|(path, _)| path.starts_with("runtime.")) {
+            self.forget_read(&update.obj);
+        }
         match (update.kind, before) {
             (UpdateKind::Leave, _) => self.put_vm(&update.obj, None),
             (UpdateKind::Enter, _) => {

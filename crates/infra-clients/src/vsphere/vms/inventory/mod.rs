@@ -36,11 +36,22 @@ struct FolderEntry {
     created: Option<Instant>,
 }
 
+/// The answer to a look-up of a VM.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LookedUp<'a> {
+    /// As it was read; `None`: it does not exist.
+    pub(super) read: Option<&'a Arc<Vm>>,
+    /// What the inventory showed when it was asked for: if it shows another one now, an update has come that may be newer than the answer.
+    pub(super) before: Option<&'a Arc<Vm>>,
+    /// Of [`Inventory::is_in_place`].
+    pub(super) is_in_place: Option<bool>,
+}
+
 /// A VM that was read again.
 #[derive(Debug)]
 struct Confirmed {
     confirmation: Confirmation,
-    /// As it was read, until an update comes.
+    /// As it was read, until an update says what it does.
     vm: Option<Arc<Vm>>,
     since: Instant,
 }
@@ -194,7 +205,7 @@ impl Inventory {
         self.confirmed.get(moref).map(|confirmed| confirmed.confirmation)
     }
 
-    /// Returns a VM as it was when [`Inventory::last_confirmed`] was found, and no update has come since: it may do something else than the
+    /// Returns a VM as it was read for [`Inventory::last_confirmed`], if no update has said what it does since that was asked for: it may do something else than the
     /// inventory shows, whose update was lost.
     #[must_use]
     pub fn last_read(&self, moref: &MoRef) -> Option<&Arc<Vm>> {
@@ -288,15 +299,9 @@ impl Inventory {
         Some(folder == top)
     }
 
-    /// Records the answer to a look-up; `is_in_place`: of [`Inventory::is_in_place`]. Returns whether it says that the inventory missed a
-    /// change.
-    pub(super) fn set_looked_up(
-        &mut self,
-        moref: &MoRef,
-        read: Option<&Arc<Vm>>,
-        is_in_place: Option<bool>,
-        now: Instant,
-    ) -> bool {
+    /// Records the answer to a look-up that was asked for at `now`. Returns whether it says that the inventory missed a change.
+    pub(super) fn set_looked_up(&mut self, moref: &MoRef, answer: &LookedUp<'_>, now: Instant) -> bool {
+        let LookedUp { read, before, is_in_place } = *answer;
         let Some(shown) = self.vms.get(moref) else {
             let parent = read.and_then(|vm| vm.parent.as_ref());
             // What it is in was moved, or it came there, and no update has said so.
@@ -315,7 +320,8 @@ impl Inventory {
             Some(false) => Confirmation::Changed,
             Some(true) => Confirmation::Same,
         };
-        let vm = read.filter(|_| confirmation == Confirmation::Same).cloned();
+        let is_newest = confirmation == Confirmation::Same && before.is_some_and(|vm| Arc::ptr_eq(vm, shown));
+        let vm = read.filter(|_| is_newest).cloned();
         self.confirmed.insert(moref.clone(), Confirmed { confirmation, vm, since: now });
         // Of what cannot be read, a complete report shows no more.
         let missed = confirmation == Confirmation::Changed;
@@ -331,6 +337,13 @@ impl Inventory {
     /// Drops a confirmation: the next request that cannot be undone needs one of its own.
     pub(super) fn forget_confirmed(&mut self, moref: &MoRef) {
         self.confirmed.remove(moref);
+    }
+
+    /// Drops what a VM did when it was read: an update says what it does.
+    pub(super) fn forget_read(&mut self, moref: &MoRef) {
+        if let Some(confirmed) = self.confirmed.get_mut(moref) {
+            confirmed.vm = None;
+        }
     }
 
     /// Sends a change that is not one of an object.
@@ -439,8 +452,6 @@ impl Inventory {
         }
         if before.as_deref().map(identity) != vm.as_ref().map(identity) {
             self.confirmed.remove(moref);
-        } else if let Some(confirmed) = self.confirmed.get_mut(moref) {
-            confirmed.vm = None;
         }
         if let Some(old) = &before {
             self.unname(old.parent.as_ref(), &old.name, moref);

@@ -105,22 +105,35 @@ fn an_object_that_a_fault_says_is_missing_is_removed_and_reported() {
     assert!(inventory.take_missing().is_empty());
 }
 
+/// Answers a look-up that was asked for while the inventory showed what it shows now.
+fn look_up(
+    inventory: &mut Inventory,
+    id: &str,
+    read: Option<&Vm>,
+    is_in_place: Option<bool>,
+    now: Instant,
+) -> bool {
+    let (read, before) = (read.cloned().map(Arc::new), inventory.vm(&vm(id)).cloned());
+    let answer = LookedUp { read: read.as_ref(), before: before.as_ref(), is_in_place };
+    inventory.set_looked_up(&vm(id), &answer, now)
+}
+
 #[test]
 fn a_look_up_is_answered_until_the_vm_appears() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_looked_up(&vm("1"), None, None, now);
-    inventory.set_looked_up(&vm("2"), Some(&Arc::new(Vm::empty(vm("2")))), None, now);
+    look_up(&mut inventory, "1", None, None, now);
+    look_up(&mut inventory, "2", Some(&Vm::empty(vm("2"))), None, now);
     assert_eq!(inventory.outside(&vm("1")), Some(&Outside::Gone));
     inventory.apply(&update(UpdateKind::Enter, &vm("2"), vec![("name", text("a"))]), now);
     assert_eq!(inventory.outside(&vm("2")), None);
-    inventory.set_looked_up(&vm("2"), None, None, now);
+    look_up(&mut inventory, "2", None, None, now);
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
 
-    inventory.set_looked_up(&vm("3"), None, None, now);
+    look_up(&mut inventory, "3", None, None, now);
     inventory.purge(now + ANSWER_KEPT);
     assert_eq!(inventory.last_outside(&vm("3")), None, "too old");
     let before = now.checked_sub(OUTSIDE_LIFE).unwrap();
-    inventory.set_looked_up(&vm("4"), None, None, before);
+    look_up(&mut inventory, "4", None, None, before);
     let known = |inventory: &Inventory| {
         (inventory.outside(&vm("4")).cloned(), inventory.last_outside(&vm("4")).cloned())
     };
@@ -183,8 +196,7 @@ fn what_was_read_is_compared_with_what_is_shown() {
     ] {
         let mut inventory = Inventory::new(String::new());
         inventory.put_vm(&vm("1"), Some(known.clone()));
-        let read = read.map(|vm| Arc::new(vm.clone()));
-        let missed = inventory.set_looked_up(&vm("1"), read.as_ref(), is_in_place, now);
+        let missed = look_up(&mut inventory, "1", read, is_in_place, now);
         assert_eq!(inventory.confirmed(&vm("1")), Some(wanted), "{what}");
         assert_eq!(missed, wanted == Confirmation::Changed, "{what}");
     }
@@ -192,14 +204,14 @@ fn what_was_read_is_compared_with_what_is_shown() {
     inventory.put_vm(&vm("1"), Some(known.clone()));
     let before = now.checked_sub(CONFIRMED_LIFE).unwrap();
     for (read, wanted) in [(&known, Some(Confirmation::Same)), (&other, None)] {
-        inventory.set_looked_up(&vm("1"), Some(&Arc::new(read.clone())), Some(true), before);
+        look_up(&mut inventory, "1", Some(read), Some(true), before);
         inventory.purge(now);
         assert_eq!((inventory.confirmed(&vm("1")), inventory.last_confirmed(&vm("1"))), (None, wanted));
     }
     // One that is shown nowhere, in a folder that is shown.
     let mut inventory = Inventory::new(String::new());
     inventory.folder_created(&root, "root", &MoRef::new("Folder", "vm"), now);
-    assert!(inventory.set_looked_up(&vm("1"), Some(&Arc::new(known)), None, now));
+    assert!(look_up(&mut inventory, "1", Some(&known), None, now));
     assert!(inventory.is_incomplete());
 }
 
@@ -211,9 +223,20 @@ fn a_vm_is_as_it_was_read_until_an_update_comes() {
     let off = Vm { power: Some(PowerState::Off), ..on.clone() };
     inventory.put_vm(&vm("1"), Some(on.clone()));
     assert_eq!(inventory.last_read(&vm("1")), None);
-    assert!(!inventory.set_looked_up(&vm("1"), Some(&Arc::new(off.clone())), Some(true), now));
+    assert!(!look_up(&mut inventory, "1", Some(&off), Some(true), now));
     assert_eq!(inventory.last_read(&vm("1")).map(Arc::as_ref), Some(&off));
-    inventory.put_vm(&vm("1"), Some(Vm { name: "renamed".into(), ..on }));
+    inventory.apply(&update(UpdateKind::Modify, &vm("1"), vec![("name", text("renamed"))]), now);
+    assert_eq!(inventory.last_read(&vm("1")).map(Arc::as_ref), Some(&off), "that says nothing of it");
+    let is_on = update(UpdateKind::Modify, &vm("1"), vec![("runtime.powerState", text("poweredOn"))]);
+    inventory.apply(&is_on, now);
+    assert_eq!(inventory.last_read(&vm("1")), None, "the inventory shows that already");
+    assert_eq!(inventory.confirmed(&vm("1")), Some(Confirmation::Same));
+    // The update comes before the answer, which may be older.
+    let before = inventory.vm(&vm("1")).cloned();
+    inventory.put_vm(&vm("1"), Some(on));
+    let (read, is_in_place) = (Arc::new(off), Some(true));
+    let answer = LookedUp { read: Some(&read), before: before.as_ref(), is_in_place };
+    inventory.set_looked_up(&vm("1"), &answer, now);
     assert_eq!(inventory.last_read(&vm("1")), None);
     assert_eq!(inventory.confirmed(&vm("1")), Some(Confirmation::Same));
 }

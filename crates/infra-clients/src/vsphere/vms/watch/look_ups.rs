@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::failure::{Class, Failure as _, jittered};
 use crate::vsphere::paths::segments;
 use crate::vsphere::properties::{ObjectUpdate, hidden};
-use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
+use crate::vsphere::vms::inventory::{Change, Inventory, LookedUp, Vm};
 use crate::vsphere::vms::site::Site;
 use crate::vsphere::vms::updates::read_once_within;
 use crate::vsphere::vms::{Link, Shared};
@@ -215,7 +215,8 @@ impl LookUps {
                     tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
                     self.requests().suspects.insert(moref.clone(), Instant::now());
                     let unread = Arc::new(Vm::empty(moref.clone()));
-                    return answer(shared, &moref, Some(&unread), None, Instant::now());
+                    let found = LookedUp { read: Some(&unread), ..LookedUp::default() };
+                    return answer(shared, &moref, &found, Instant::now());
                 }
                 Err(_) => tries += 1,
             }
@@ -238,6 +239,8 @@ async fn look_up(shared: &Shared, time: Duration, morefs: &[MoRef]) -> Result<()
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
     let mut objects = morefs.to_vec();
     objects.extend(shared.read(|inventory| inventory.above(morefs)));
+    let before: Vec<_> =
+        shared.read(|inventory| morefs.iter().map(|moref| inventory.vm(moref).cloned()).collect());
     let (updates, since) = read_once_within(&shared.core, time, &objects).await?;
     let until = Instant::now() + time;
     for update in updates {
@@ -254,10 +257,11 @@ async fn look_up(shared: &Shared, time: Duration, morefs: &[MoRef]) -> Result<()
         read_above(shared, until, site, &mut read, since).await?;
     }
     let levels: Vec<String> = segments(&shared.config.root_folder).collect();
-    for moref in morefs {
+    for (moref, before) in morefs.iter().zip(&before) {
         let vm = read.vm(moref);
         let is_in_place = || read.is_in_place(vm?, &site.as_ref()?.vm_folder, &levels);
-        answer(shared, moref, vm, is_in_place(), since);
+        let found = LookedUp { read: vm, before: before.as_ref(), is_in_place: is_in_place() };
+        answer(shared, moref, &found, since);
     }
     Ok(())
 }
@@ -290,13 +294,13 @@ async fn read_above(
     }
 }
 
-/// Answers a request; `is_in_place`: of [`Inventory::is_in_place`]; `since`: when the answer was asked for at the latest. An inventory that has missed a change is read again at once.
-fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: Option<bool>, since: Instant) {
+/// Answers a request; `since`: when the answer was asked for at the latest. An inventory that has missed a change is read again at once.
+fn answer(shared: &Shared, moref: &MoRef, found: &LookedUp<'_>, since: Instant) {
     if shared.look_ups.repeat(moref) {
         return;
     }
     // In this order a reader finds the open request, or the answer.
-    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, is_in_place, since));
+    let missed = shared.update(|inventory| inventory.set_looked_up(moref, found, since));
     shared.look_ups.close(moref);
     shared.update(|inventory| inventory.send(&Change::LookedUp(moref.clone())));
     if missed {
