@@ -1,6 +1,7 @@
 //! What is known of vCenter now: VMs and folders under the root folder, and tasks. Owns the objects, their indexes and
 //! the changes sent to subscribers; never talks to vCenter (the watch feeds it) and never decides what a change means.
 
+mod answers;
 mod apply;
 mod change;
 mod index;
@@ -11,7 +12,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -19,41 +20,16 @@ pub use change::{Change, Changes, Ticket};
 pub use objects::{Confirmation, Connection, Folder, Markers, Outside, Vm};
 
 use crate::vsphere::{MoRef, Task};
+use answers::Confirmed;
+pub(super) use answers::LookedUp;
 use index::{Index, Texts};
 use tasks::TaskEntry;
-
-/// Age after which the answer to a look-up says nothing of the present.
-const OUTSIDE_LIFE: Duration = Duration::from_secs(30);
-/// Age after which it is dropped, as is that to a confirmation.
-const ANSWER_KEPT: Duration = Duration::from_mins(10);
-/// How long the answer to a confirmation counts.
-const CONFIRMED_LIFE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct FolderEntry {
     folder: Arc<Folder>,
     /// When this client created it, until the collector reports it.
     created: Option<Instant>,
-}
-
-/// The answer to a look-up of a VM.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LookedUp<'a> {
-    /// As it was read; `None`: it does not exist.
-    pub(super) read: Option<&'a Arc<Vm>>,
-    /// What the inventory showed when it was asked for: if it shows another one now, an update has come that may be newer than the answer.
-    pub(super) before: Option<&'a Arc<Vm>>,
-    /// Of [`Inventory::is_in_place`].
-    pub(super) is_in_place: Option<bool>,
-}
-
-/// A VM that was read again.
-#[derive(Debug)]
-struct Confirmed {
-    confirmation: Confirmation,
-    /// As it was read, until an update says what it does.
-    vm: Option<Arc<Vm>>,
-    since: Instant,
 }
 
 /// The virtual machines, folders and tasks that vCenter has, as far as this client watches them.
@@ -172,45 +148,6 @@ impl Inventory {
     pub fn task(&self, moref: &MoRef) -> Option<&Arc<Task>> {
         self.tasks.get(moref).map(|entry| &entry.task)
     }
-
-    /// Returns where a VM is that the inventory does not show, once it was looked up:
-    /// [`Vms::look_up`](super::Vms::look_up). The answer holds for 30 seconds, and until the VM appears in the inventory.
-    #[must_use]
-    pub fn outside(&self, moref: &MoRef) -> Option<&Outside> {
-        let (outside, since) = self.outside.get(moref)?;
-        (since.elapsed() < OUTSIDE_LIFE).then_some(outside)
-    }
-
-    /// Returns the last answer of [`Inventory::outside`], which may be 10 minutes old:
-    /// [`Vms::forget_answers`](super::Vms::forget_answers) drops it.
-    #[must_use]
-    pub fn last_outside(&self, moref: &MoRef) -> Option<&Outside> {
-        self.outside.get(moref).map(|(outside, _)| outside)
-    }
-}
-
-impl Inventory {
-    /// Returns what was found when a VM was last read, with the folders above it: [`Vms::confirm`](super::Vms::confirm). `None` if it was not
-    /// read within 30 seconds, or was powered off or destroyed by a request since.
-    #[must_use]
-    pub fn confirmed(&self, moref: &MoRef) -> Option<Confirmation> {
-        let confirmed = self.confirmed.get(moref)?;
-        (confirmed.since.elapsed() < CONFIRMED_LIFE).then_some(confirmed.confirmation)
-    }
-
-    /// Returns the last answer of [`Inventory::confirmed`], which may be 10 minutes old, unless it says that a change was missed:
-    /// [`Vms::forget_answers`](super::Vms::forget_answers) drops it.
-    #[must_use]
-    pub fn last_confirmed(&self, moref: &MoRef) -> Option<Confirmation> {
-        self.confirmed.get(moref).map(|confirmed| confirmed.confirmation)
-    }
-
-    /// Returns a VM as it was read for [`Inventory::last_confirmed`], if no update has said what it does since that was asked for: it may do something else than the
-    /// inventory shows, whose update was lost.
-    #[must_use]
-    pub fn last_read(&self, moref: &MoRef) -> Option<&Arc<Vm>> {
-        self.confirmed.get(moref)?.vm.as_ref()
-    }
 }
 
 // === what this client did itself ===
@@ -299,53 +236,6 @@ impl Inventory {
         Some(folder == top)
     }
 
-    /// Records the answer to a look-up that was asked for at `now`. Returns whether it says that the inventory missed a change.
-    pub(super) fn set_looked_up(&mut self, moref: &MoRef, answer: &LookedUp<'_>, now: Instant) -> bool {
-        let LookedUp { read, before, is_in_place } = *answer;
-        let Some(shown) = self.vms.get(moref) else {
-            let parent = read.and_then(|vm| vm.parent.as_ref());
-            // What it is in was moved, or it came there, and no update has said so.
-            let missed = parent.is_some_and(|parent| self.folders.contains_key(parent));
-            self.incomplete |= missed;
-            let outside = read.map_or(Outside::Gone, |vm| Outside::Elsewhere(vm.clone()));
-            self.outside.insert(moref.clone(), (outside, now));
-            return missed;
-        };
-        let is_unread = read.is_some_and(|read| read.markers.is_none());
-        let is_alike = read.is_some_and(|read| identity(read) == identity(shown));
-        let confirmation = match is_in_place {
-            _ if is_unread => Confirmation::Unread,
-            _ if !is_alike => Confirmation::Changed,
-            None => Confirmation::Unread,
-            Some(false) => Confirmation::Changed,
-            Some(true) => Confirmation::Same,
-        };
-        let is_newest = confirmation == Confirmation::Same && before.is_some_and(|vm| Arc::ptr_eq(vm, shown));
-        let vm = read.filter(|_| is_newest).cloned();
-        self.confirmed.insert(moref.clone(), Confirmed { confirmation, vm, since: now });
-        // Of what cannot be read, a complete report shows no more.
-        let missed = confirmation == Confirmation::Changed;
-        self.incomplete |= missed;
-        missed
-    }
-
-    /// Drops the answer to a look-up.
-    pub(super) fn forget_outside(&mut self, moref: &MoRef) {
-        self.outside.remove(moref);
-    }
-
-    /// Drops a confirmation: the next request that cannot be undone needs one of its own.
-    pub(super) fn forget_confirmed(&mut self, moref: &MoRef) {
-        self.confirmed.remove(moref);
-    }
-
-    /// Drops what a VM did when it was read: an update says what it does.
-    pub(super) fn forget_read(&mut self, moref: &MoRef) {
-        if let Some(confirmed) = self.confirmed.get_mut(moref) {
-            confirmed.vm = None;
-        }
-    }
-
     /// Sends a change that is not one of an object.
     pub(super) fn send(&mut self, change: &Change) {
         self.subscribers.retain(|subscriber| subscriber.send(change.clone()).is_ok());
@@ -425,12 +315,7 @@ impl Inventory {
     /// Drops what is too old to be of use.
     pub(super) fn purge(&mut self, now: Instant) {
         self.purge_tasks(now);
-        self.outside.retain(|_, (_, since)| now.saturating_duration_since(*since) < ANSWER_KEPT);
-        self.confirmed.retain(|_, confirmed| {
-            let is_past = confirmed.confirmation == Confirmation::Changed;
-            let kept = if is_past { CONFIRMED_LIFE } else { ANSWER_KEPT };
-            now.saturating_duration_since(confirmed.since) < kept
-        });
+        self.purge_answers(now);
     }
 }
 

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
+use super::answers::{ANSWER_KEPT, CONFIRMED_LIFE, OUTSIDE_LIFE};
 use super::*;
 use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
 use crate::vsphere::xml::{self, Node};
