@@ -38,8 +38,7 @@ impl Selection {
     /// Returns the seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.seed.unwrap_or_else(now)
+        self.seed.unwrap_or_else(seconds)
     }
 
     /// Returns how many runs of an operator are played at the same time.
@@ -47,6 +46,11 @@ impl Selection {
     pub fn lanes(&self, subject: &Subject) -> usize {
         self.lanes.map_or_else(|| subject.lanes(), NonZeroUsize::get)
     }
+}
+
+/// Returns the present time, in seconds since 1970.
+pub(crate) fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Returns the command that repeats a run.

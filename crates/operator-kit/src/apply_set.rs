@@ -86,6 +86,12 @@ impl fmt::Display for Member {
     }
 }
 
+/// Returns members in words, each with what it waits for, or what keeps it.
+#[must_use]
+pub fn described(members: &[(Member, String)]) -> Vec<String> {
+    members.iter().map(|(member, why)| format!("{member}: {why}")).collect()
+}
+
 /// How far a set is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Progress {

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use k8s_openapi::api::core::v1::Event;
@@ -18,6 +17,7 @@ use testbed::eventually;
 
 use super::schema::Path;
 use super::state::{State, Verdict};
+use crate::command::seconds;
 use crate::contract::docs;
 use crate::install::Plane;
 use crate::objects::{condition, is_answered};
@@ -25,11 +25,6 @@ use crate::operator::{OperatorProcess, panic_in};
 use crate::rig::Rig;
 use crate::site::PATIENCE;
 use crate::snapshot::{Mask, Snapshot};
-
-/// Returns the present time, in seconds since 1970.
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
 
 /// A finalizer of no controller: where it comes or goes, the operator looks at the object again.
 const MARKER: &str = "example.com/marker";

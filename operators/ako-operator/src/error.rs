@@ -147,6 +147,16 @@ fn disposition(error: &impl Failure) -> Disposition {
     }
 }
 
+/// Returns whether AVI refuses what one object was asked for, or fails with it, and may grant what others are.
+pub(crate) fn is_refused(error: &avi::Error) -> bool {
+    use avi::Kind;
+    let kinds =
+        [Kind::Conflict, Kind::Stale, Kind::Invalid, Kind::Ambiguous, Kind::Forbidden, Kind::NotFound];
+    // One object may have AVI fail, or not answer; where AVI fails with all, the rest says so.
+    let fails = [Kind::Unavailable, Kind::Timeout].contains(&error.kind());
+    fails || kinds.contains(&error.kind()) && !error.in_doubt()
+}
+
 #[cfg(test)]
 mod tests {
     use infra_clients::capi::Kind;

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use infra_clients::Failure as _;
-use infra_clients::avi::{Avi, Error as AviError, Kind};
+use infra_clients::avi::Avi;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::conditions::{self, Status};
@@ -19,7 +18,7 @@ use super::plan::Plan;
 use super::seen::{Departing, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, FORCE_ANNOTATION, condition, reason};
 use crate::delivery::cluster_name;
-use crate::error::Error;
+use crate::error::{Error, is_refused};
 use crate::purge::{Target, purge};
 use crate::user::{avi, user_name};
 
@@ -219,15 +218,6 @@ fn is_of_remains(error: &Error) -> bool {
     }
 }
 
-/// Returns whether AVI refuses what one object was asked for, and may grant what others are.
-pub(in crate::adc) fn is_refused(error: &AviError) -> bool {
-    let kinds =
-        [Kind::Conflict, Kind::Stale, Kind::Invalid, Kind::Ambiguous, Kind::Forbidden, Kind::NotFound];
-    // One object may have AVI fail, or not answer; where AVI fails with all, the rest says so.
-    let fails = [Kind::Unavailable, Kind::Timeout].contains(&error.kind());
-    fails || kinds.contains(&error.kind()) && !error.in_doubt()
-}
-
 fn why(error: &Error) -> String {
     match error {
         Error::PlaceMissing { reason, .. } => {
@@ -261,6 +251,8 @@ fn notice(cluster: &Key, found: &Found) -> Option<Notice> {
 #[cfg(test)]
 mod tests {
     use infra_clients::avi;
+
+    use infra_clients::avi::Kind;
 
     use super::*;
 

@@ -121,8 +121,9 @@ impl Known<'_> {
             Works::At(Place { controller, cloud, tenant, .. }) => Problem {
                 reason: reason::PLACE_CHANGED,
                 message: format!(
-                    "AKO of the Cluster works at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}, as its ConfigMap says, and no AKODeploymentConfig has recorded that; {name:?}, which selects \
-                     the Cluster, says another place: create the AKODeploymentConfig again that AKO came from, so that it selects the Cluster; \
+                    "AKO of the Cluster works at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}, as its ConfigMap says, \
+                     and no AKODeploymentConfig has recorded that; {name:?}, which selects the Cluster, says another place: \
+                     create the AKODeploymentConfig again that AKO came from, so that it selects the Cluster; \
                      or: {}",
                     self.hindrance(adc).unwrap_or_default()
                 ),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::api::DeleteParams;
 use kube::{Api, Client};
+use operator_kit::apply_set::described;
 use operator_kit::{Guarded, Key, Kind};
 use serde::Serialize;
 use serde_json::json;
@@ -72,7 +73,7 @@ impl Delete {
             let set = deploy::set(client);
             loop {
                 let left = set.delete().await?;
-                report.left = left.iter().map(|(member, why)| format!("{member}: {why}")).collect();
+                report.left = described(&left);
                 if left.is_empty() || Instant::now() >= end {
                     break;
                 }
@@ -95,8 +96,7 @@ impl Delete {
         let mut terminal = Terminal::open().ok_or_else(|| {
             Error::Usage(format!("this deletes {what}: write --yes, as there is no terminal to ask on"))
         })?;
-        let answer = terminal.ask(&format!("Delete {what}, and the drivers that they ask for? [y/N] "))?;
-        if ["y", "yes"].contains(&answer.to_lowercase().as_str()) {
+        if terminal.agrees(&format!("Delete {what}, and the drivers that they ask for?"))? {
             return Ok(());
         }
         Err(Error::Usage("nothing was deleted".to_owned()))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt as _};
 use operator_kit::Program as _;
-use operator_kit::apply_set::{ApplySet, Progress};
+use operator_kit::apply_set::{ApplySet, Progress, described};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -34,9 +34,9 @@ const LABELS: [(&str, &str); 2] =
 /// How often a wave is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Installs or upgrades the operator: its kinds, its rights and its Deployment
+/// What of the operator's Deployment a person chooses.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Deploy {
+pub(super) struct Program {
     /// Image of the operator, such as registry.example.com/vdo:0.1.0
     #[arg(long, value_name = "IMAGE")]
     image: String,
@@ -44,6 +44,20 @@ pub(super) struct Deploy {
     /// Replicas of the operator; one works, the others stand by
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     replicas: u16,
+}
+
+impl Program {
+    /// Returns the operator's own objects, in waves.
+    pub(super) fn waves(&self, namespace: &str) -> Result<Vec<Vec<DynamicObject>>, Error> {
+        waves(namespace, &self.image, self.replicas)
+    }
+}
+
+/// Installs or upgrades the operator: its kinds, its rights and its Deployment
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Deploy {
+    #[command(flatten)]
+    program: Program,
 
     /// Show what would change, and change nothing
     #[arg(long)]
@@ -63,7 +77,7 @@ pub(super) struct Deploy {
 
 impl Deploy {
     pub(super) async fn run(&self) -> Result<Done, Error> {
-        let waves = waves(&self.access.operator_namespace, &self.image, self.replicas)?;
+        let waves = self.program.waves(&self.access.operator_namespace)?;
         let set = set(self.access.client().await?);
         if self.dry_run {
             let previews = set.preview(&waves).await?;
@@ -106,8 +120,7 @@ pub(super) async fn roll_out(
         let is_last = waiting.iter().all(|(member, _)| member.kind == "Deployment");
         let is_enough = waiting.is_empty() || (is_last && !wait);
         if is_enough || Instant::now() >= end {
-            let waiting = waiting.iter().map(|(member, why)| format!("{member}: {why}")).collect();
-            return Ok((waiting, is_enough));
+            return Ok((described(&waiting), is_enough));
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -44,13 +44,8 @@ const TEMPLATE: &str = "spec.template";
 /// Takes over from the original vdo, with the drivers that it has installed
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Migrate {
-    /// Image of the operator, such as registry.example.com/vdo:0.1.0
-    #[arg(long, value_name = "IMAGE")]
-    image: String,
-
-    /// Replicas of the operator; one works, the others stand by
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    replicas: u16,
+    #[command(flatten)]
+    program: deploy::Program,
 
     /// Show what would be done, and change nothing
     #[arg(long)]
@@ -175,8 +170,7 @@ impl Migrate {
                 pods.replace('\n', "; ")
             ))
         })?;
-        let answer = terminal.ask(&format!("{}Take over? [y/N] ", report.text()))?;
-        if ["y", "yes"].contains(&answer.to_lowercase().as_str()) {
+        if terminal.agrees(&format!("{}Take over?", report.text()))? {
             return Ok(());
         }
         Err(Error::Usage("nothing was changed".to_owned()))
@@ -197,7 +191,7 @@ impl Migrate {
         for (key, _) in configs {
             mark(client, key, true).await?;
         }
-        let waves = deploy::waves(&self.access.operator_namespace, &self.image, self.replicas)?;
+        let waves = self.program.waves(&self.access.operator_namespace)?;
         let (waiting, is_enough) = deploy::roll_out(&deploy::set(client.clone()), &waves, false, end).await?;
         if !is_enough {
             return Ok(waiting);

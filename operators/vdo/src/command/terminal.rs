@@ -41,6 +41,12 @@ impl Terminal {
         Ok(answer.trim().to_owned())
     }
 
+    /// Asks a question that is answered with yes or no; all but a yes is a no.
+    pub(super) fn agrees(&mut self, question: &str) -> Result<bool, Error> {
+        let answer = self.ask(&format!("{question} [y/N] "))?;
+        Ok(["y", "yes"].contains(&answer.to_lowercase().as_str()))
+    }
+
     /// Asks for a password, which is not shown. Ctrl-C ends the question, as a process that it ended would leave the terminal as it is.
     pub(super) fn ask_password(&mut self, question: &str) -> Result<Secret, Error> {
         let before = tcgetattr(&self.out).map_err(std::io::Error::from)?;

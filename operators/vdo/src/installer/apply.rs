@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use operator_kit::apply_set::{Member, Progress};
+use operator_kit::apply_set::{Member, Progress, described};
 use operator_kit::names::first_few;
 use operator_kit::{Key, ReconcileError as _};
 
@@ -221,7 +221,7 @@ async fn apply_driver(
 
 /// Names the first of these members, each with what it is or waits for.
 fn named(members: &[(Member, String)]) -> String {
-    first_few(&members.iter().map(|(member, why)| format!("{member}: {why}")).collect::<Vec<_>>())
+    first_few(&described(members))
 }
 
 fn verb(change: Change) -> Option<&'static str> {

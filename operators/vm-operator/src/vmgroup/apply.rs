@@ -19,7 +19,7 @@ use crate::memory::Memory;
 use crate::requests::{Call, Request, Subject};
 use crate::vcenter::Vcenter;
 
-use super::plan::{Plan, Scale};
+use super::plan::{Plan, Scale, chooses};
 
 /// Requests to the API server at the same time, for one group.
 const CONCURRENCY: usize = 8;
@@ -107,8 +107,7 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
         return Ok(Done::default());
     }
     // One that is being deleted already would be one too many.
-    let is_deleted = group.metadata.deletion_timestamp.is_some();
-    let is_choice = !scale.delete.is_empty() && group.spec.replicas > 0 && !is_deleted;
+    let is_choice = !scale.delete.is_empty() && chooses(group);
     if is_choice && !super::are_members_current(ctx, group).await? {
         return Ok(Done::default());
     }

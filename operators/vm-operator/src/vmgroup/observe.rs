@@ -332,21 +332,19 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
 
 fn answer(around: &Surroundings<'_>, moref: &MoRef, instance: &Key) -> Answer {
     let inventory = around.inventory;
-    let given = match inventory.last_confirmed(moref) {
-        _ if inventory.vm(moref).is_none() => inventory.last_outside(moref).map(|_| None),
-        Some(Confirmation::Changed) => return Answer::Awaited,
-        Some(Confirmation::Unread) => Some(Some(true)),
-        Some(Confirmation::Same) => {
-            let read = inventory.last_read(moref);
-            Some(read.map(|vm| vminstance::power(vm) == Some(PowerState::On)))
+    let is_shown = inventory.vm(moref).is_some();
+    match inventory.last_confirmed(moref) {
+        _ if !is_shown && inventory.last_outside(moref).is_some() => Answer::Given { works: None },
+        Some(Confirmation::Changed) if is_shown => Answer::Awaited,
+        Some(Confirmation::Unread) if is_shown => Answer::Given { works: Some(true) },
+        Some(Confirmation::Same) if is_shown => {
+            let power = inventory.last_read(moref).map(|vm| vminstance::power(vm));
+            Answer::Given { works: power.map(|power| power == Some(PowerState::On)) }
         }
-        None => None,
-    };
-    let is_awaited = || around.memory.in_flight.is_awaited(moref, instance) && (around.is_looking_up)(moref);
-    match given {
-        Some(works) => Answer::Given { works },
-        None if is_awaited() => Answer::Awaited,
-        None => Answer::None,
+        _ if around.memory.in_flight.is_awaited(moref, instance) && (around.is_looking_up)(moref) => {
+            Answer::Awaited
+        }
+        _ => Answer::None,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::visibility::Blind;
 use crate::vminstance::{Refresh, Unseen};
 
 use super::seen::{Answer, FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
+pub(super) use census::chooses;
 pub use texts::{describe_kept, describe_leftovers, tally};
 use texts::{jam, trouble};
 

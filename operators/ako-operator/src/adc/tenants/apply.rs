@@ -5,13 +5,12 @@ use kube::ResourceExt;
 use operator_kit::{KitError, Notice};
 
 use super::super::Adcs;
-use super::super::lost::is_refused;
 use super::super::plan::needed;
 use super::super::record::Items;
 use super::super::seen::{Facts, Tenant};
 use super::{TenantChange, ask, new};
 use crate::api::{AkoDeploymentConfig, Place, reason};
-use crate::error::Error;
+use crate::error::{Error, is_refused};
 
 impl Adcs {
     /// Asks AVI about tenants, adds that to the answer, and wakes the Clusters whose tenants are new in it.

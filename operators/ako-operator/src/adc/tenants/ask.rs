@@ -8,9 +8,9 @@ use infra_clients::avi::{
     VSVIP,
 };
 
-use super::super::lost::is_refused;
 use super::super::seen::{Facts, Tenant};
 use crate::api::{ADMIN_TENANT, AkoDeploymentConfigSpec, Place, TENANT_MARK, TenantContext};
+use crate::error::is_refused;
 
 /// What is looked for in a tenant before it is removed. AVI refuses the removal for whatever else is in it.
 const CONTENT: [Resource<Any>; 9] = [

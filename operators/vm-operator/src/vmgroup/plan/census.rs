@@ -16,7 +16,7 @@ const ANSWERED: Duration = Duration::from_secs(1);
 /// Brings up to date what decides which VmInstances go: the inventory, then each machine by itself. What was known before may be of a time when a
 /// machine was there that is gone, and one that works would be destroyed in its place.
 pub(super) fn plan(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
-    if group.spec.replicas == 0 {
+    if !chooses(group) {
         return None;
     }
     let live = seen.members.iter().filter(|member| !member.deleting);
@@ -31,6 +31,11 @@ pub(super) fn plan(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
         }
         Refresh::Served => plan_look_up(machines),
     }
+}
+
+/// Returns whether VmInstances to remove have to be chosen: where all go, nothing has to be known of them.
+pub(in crate::vmgroup) fn chooses(group: &VmGroup) -> bool {
+    group.spec.replicas > 0 && group.metadata.deletion_timestamp.is_none()
 }
 
 fn plan_look_up<'a>(machines: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Option<Turn<Plan>> {

@@ -49,8 +49,9 @@ impl Inventory {
         self.outside.get(moref).map(|(outside, _)| outside)
     }
 
-    /// Returns what was found when a VM was last read, with the folders above it: [`Vms::confirm`](crate::vsphere::vms::Vms::confirm). `None` if it was not
-    /// read within 30 seconds, or was powered off or destroyed by a request since.
+    /// Returns what was found when a VM was last read, with the folders above it:
+    /// [`Vms::confirm`](crate::vsphere::vms::Vms::confirm). `None` if it was not read within 30 seconds, or was powered off or destroyed by
+    /// a request since.
     #[must_use]
     pub fn confirmed(&self, moref: &MoRef) -> Option<Confirmation> {
         let confirmed = self.confirmed.get(moref)?;
