@@ -191,11 +191,12 @@ async fn scaling_down_removes_the_machine_that_does_not_work() {
         .await
         .unwrap();
         rig.vcenter.clear_faults().await.unwrap();
-        rig.vcenter.restore_updates().await.unwrap();
         if !is_off {
+            rig.vcenter.restore_updates().await.unwrap();
             rig.vcenter.set_connection(&first, Connection::Connected, true).await.unwrap();
         }
         rig.settled("web", 2).await.unwrap();
+        rig.vcenter.restore_updates().await.unwrap();
         let on = [("web-1".to_owned(), true), ("web-2".to_owned(), true)];
         assert_eq!(powered(&rig, &folder).await, on);
         rig.kubectl(&["scale", "vg/web", "--replicas=3"]).await.unwrap();

@@ -12,6 +12,7 @@ mod status;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::{TryStreamExt as _, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -180,9 +181,8 @@ async fn are_members_current(ctx: &Context, group: &VmGroup) -> Result<bool, Err
     let listed = listed.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Those are gone, or a person has taken the label off. Copies, of which there may be many, are not chosen.
     let missing = members.iter().filter(|of| !listed.contains(&of.uid()) && names::check(of).is_ok());
-    for instance in missing {
-        ctx.instances.is_current(instance, |_| ()).await?;
-    }
+    let read = async |instance: &Arc<VmInstance>| ctx.instances.is_current(instance, |_| ()).await.map(drop);
+    stream::iter(missing.map(Ok)).try_for_each_concurrent(apply::CONCURRENCY, read).await?;
     Ok(states(&members) == states(&ctx.members(group)))
 }
 

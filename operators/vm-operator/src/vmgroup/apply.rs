@@ -22,7 +22,7 @@ use crate::vcenter::Vcenter;
 use super::plan::{Plan, Scale, chooses};
 
 /// Requests to the API server at the same time, for one group.
-const CONCURRENCY: usize = 8;
+pub(super) const CONCURRENCY: usize = 8;
 
 /// What was done, for the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

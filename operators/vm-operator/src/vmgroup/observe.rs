@@ -336,7 +336,10 @@ fn answer(around: &Surroundings<'_>, moref: &MoRef, instance: &Key) -> Answer {
     match inventory.last_confirmed(moref) {
         _ if !is_shown && inventory.last_outside(moref).is_some() => Answer::Given { works: None },
         Some(Confirmation::Changed) if is_shown => Answer::Awaited,
-        Some(Confirmation::Unread) if is_shown => Answer::Given { works: Some(true) },
+        // One that cannot be read may work.
+        Some(Confirmation::Unread) if is_shown => {
+            Answer::Given { works: inventory.last_read(moref).map(|_| true) }
+        }
         Some(Confirmation::Same) if is_shown => {
             let power = inventory.last_read(moref).map(|vm| vminstance::power(vm));
             Answer::Given { works: power.map(|power| power == Some(PowerState::On)) }

@@ -171,8 +171,9 @@ impl Inventory {
 
     /// Records what reading a virtual machine by its reference has returned, and that its folder is where it was; `None`: it does not exist.
     pub fn answer_look_up(&mut self, moref: &MoRef, read: Option<Vm>) {
-        let (read, before) = (read.map(Arc::new), self.vm(moref).cloned());
-        let answer = LookedUp { read: read.as_ref(), before: before.as_ref(), is_in_place: Some(true) };
+        self.begin_read(std::slice::from_ref(moref));
+        let read = read.map(Arc::new);
+        let answer = LookedUp { read: read.as_ref(), is_in_place: Some(true) };
         self.set_looked_up(moref, &answer, Instant::now() + LONG);
     }
 

@@ -18,8 +18,6 @@ pub(super) const CONFIRMED_LIFE: Duration = Duration::from_secs(30);
 pub(in crate::vsphere::vms) struct LookedUp<'a> {
     /// As it was read; `None`: it does not exist.
     pub(in crate::vsphere::vms) read: Option<&'a Arc<Vm>>,
-    /// What the inventory showed when it was asked for: if it shows another one now, an update has come that may be newer than the answer.
-    pub(in crate::vsphere::vms) before: Option<&'a Arc<Vm>>,
     /// Of [`Inventory::is_in_place`].
     pub(in crate::vsphere::vms) is_in_place: Option<bool>,
 }
@@ -28,7 +26,7 @@ pub(in crate::vsphere::vms) struct LookedUp<'a> {
 #[derive(Debug)]
 pub(super) struct Confirmed {
     pub(super) confirmation: Confirmation,
-    /// As it was read, until an update says what it does.
+    /// As it was read, until an update says what it does. Nothing is known of one that could not be read.
     vm: Option<Arc<Vm>>,
     since: Instant,
 }
@@ -66,7 +64,7 @@ impl Inventory {
     }
 
     /// Returns a VM as it was read for [`Inventory::last_confirmed`], if no update has said what it does since that was asked for: it may do
-    /// something else than the inventory shows, whose update was lost.
+    /// something else than the inventory shows, whose update was lost. One that could not be read lacks what is not known of it.
     #[must_use]
     pub fn last_read(&self, moref: &MoRef) -> Option<&Arc<Vm>> {
         self.confirmed.get(moref)?.vm.as_ref()
@@ -74,14 +72,20 @@ impl Inventory {
 }
 
 impl Inventory {
-    /// Records the answer to a look-up that was asked for at `now`. Returns whether it says that the inventory missed a change.
+    /// Records that VMs are being read: until the answer comes, an update that says what one does may be newer than the answer.
+    pub(in crate::vsphere::vms) fn begin_read(&mut self, morefs: &[MoRef]) {
+        self.reading.extend(morefs.iter().cloned());
+    }
+
+    /// Records the answer to a look-up that was asked for at `now`, after [`Inventory::begin_read`]. Returns whether it says that the inventory missed a change.
     pub(in crate::vsphere::vms) fn set_looked_up(
         &mut self,
         moref: &MoRef,
         answer: &LookedUp<'_>,
         now: Instant,
     ) -> bool {
-        let LookedUp { read, before, is_in_place } = *answer;
+        let LookedUp { read, is_in_place } = *answer;
+        let is_newest = self.reading.remove(moref);
         let Some(shown) = self.vms.get(moref) else {
             let parent = read.and_then(|vm| vm.parent.as_ref());
             // What it is in was moved, or it came there, and no update has said so.
@@ -100,7 +104,6 @@ impl Inventory {
             Some(false) => Confirmation::Changed,
             Some(true) => Confirmation::Same,
         };
-        let is_newest = confirmation == Confirmation::Same && before.is_some_and(|vm| Arc::ptr_eq(vm, shown));
         let vm = read.filter(|_| is_newest).cloned();
         self.confirmed.insert(moref.clone(), Confirmed { confirmation, vm, since: now });
         // Of what cannot be read, a complete report shows no more.
@@ -119,8 +122,9 @@ impl Inventory {
         self.confirmed.remove(moref);
     }
 
-    /// Drops what a VM did when it was read: an update says what it does.
+    /// Drops what a VM did when it was read, or is read now: an update says what it does.
     pub(in crate::vsphere::vms) fn forget_read(&mut self, moref: &MoRef) {
+        self.reading.remove(moref);
         if let Some(confirmed) = self.confirmed.get_mut(moref) {
             confirmed.vm = None;
         }

@@ -47,6 +47,8 @@ pub struct Inventory {
     outside: HashMap<MoRef, (Outside, Instant)>,
     /// VMs that were read again.
     confirmed: HashMap<MoRef, Confirmed>,
+    /// VMs that are being read, and of which no update has said what they do since.
+    reading: HashSet<MoRef>,
     /// VMs by the value of a marker, whichever its key.
     by_marker: Index,
     /// VMs and folders by parent and name.

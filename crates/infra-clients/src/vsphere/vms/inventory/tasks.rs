@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::change::Change;
 use super::{Inventory, MoRef};
+use crate::vsphere::Error;
 use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
 use crate::vsphere::task::{Task, TaskState};
 
@@ -99,8 +100,16 @@ impl Inventory {
             // A fault about an object that is gone says so before, or without, an update of that object.
             let missing = task.error.as_ref().filter(|error| error.is_object_missing());
             self.missing.extend(missing.map(|error| error.object().cloned()));
+            self.incomplete |= self.is_power_outdated(&task);
             self.send(&Change::Task(task));
         }
+    }
+
+    /// Returns whether a task has failed because its VM is in another power state than the inventory shows: its update was lost, or follows.
+    fn is_power_outdated(&self, task: &Task) -> bool {
+        let vm = task.entity.as_ref().and_then(|entity| self.vm(entity));
+        let existing = task.error.as_ref().and_then(Error::existing_power);
+        vm.is_some_and(|vm| existing.is_some() && vm.power != existing)
     }
 
     fn read_task(&mut self, known: Option<&Task>, update: &ObjectUpdate) -> Task {

@@ -108,7 +108,24 @@ fn an_object_that_a_fault_says_is_missing_is_removed_and_reported() {
     assert!(inventory.take_missing().is_empty());
 }
 
-/// Answers a look-up that was asked for while the inventory showed what it shows now.
+#[test]
+fn a_vm_in_another_power_state_than_a_fault_says_is_read_again() {
+    let now = Instant::now();
+    let fault = "xsi:type=\"x\"><fault xsi:type=\"InvalidPowerState\"><existingState>poweredOff</existingState></fault>";
+    for (power, wanted) in [("poweredOff", false), ("poweredOn", true)] {
+        let mut inventory = Inventory::new(String::new());
+        inventory.apply(&update(UpdateKind::Enter, &vm("1"), vec![("runtime.powerState", text(power))]), now);
+        let ended = vec![
+            ("info.entity", moref("VirtualMachine", "1")),
+            ("info.state", text("error")),
+            ("info.error", value(fault)),
+        ];
+        inventory.apply(&update(UpdateKind::Enter, &task("1"), ended), now);
+        assert_eq!(inventory.is_incomplete(), wanted, "{power}");
+    }
+}
+
+/// Answers a look-up during which no update came.
 fn look_up(
     inventory: &mut Inventory,
     id: &str,
@@ -116,8 +133,9 @@ fn look_up(
     is_in_place: Option<bool>,
     now: Instant,
 ) -> bool {
-    let (read, before) = (read.cloned().map(Arc::new), inventory.vm(&vm(id)).cloned());
-    let answer = LookedUp { read: read.as_ref(), before: before.as_ref(), is_in_place };
+    inventory.begin_read(&[vm(id)]);
+    let read = read.cloned().map(Arc::new);
+    let answer = LookedUp { read: read.as_ref(), is_in_place };
     inventory.set_looked_up(&vm(id), &answer, now)
 }
 
@@ -234,14 +252,21 @@ fn a_vm_is_as_it_was_read_until_an_update_comes() {
     inventory.apply(&is_on, now);
     assert_eq!(inventory.last_read(&vm("1")), None, "the inventory shows that already");
     assert_eq!(inventory.confirmed(&vm("1")), Some(Confirmation::Same));
-    // The update comes before the answer, which may be older.
-    let before = inventory.vm(&vm("1")).cloned();
-    inventory.put_vm(&vm("1"), Some(on));
-    let (read, is_in_place) = (Arc::new(off), Some(true));
-    let answer = LookedUp { read: Some(&read), before: before.as_ref(), is_in_place };
-    inventory.set_looked_up(&vm("1"), &answer, now);
-    assert_eq!(inventory.last_read(&vm("1")), None);
-    assert_eq!(inventory.confirmed(&vm("1")), Some(Confirmation::Same));
+    // The update comes before the answer, which may be older, and says what the inventory shows already.
+    let renamed = update(UpdateKind::Modify, &vm("1"), vec![("name", text("again"))]);
+    let unread = Vm::empty(vm("1"));
+    for (between, read, is_newest) in
+        [(&is_on, &off, false), (&renamed, &off, true), (&is_on, &unread, false), (&renamed, &unread, true)]
+    {
+        inventory.begin_read(&[vm("1")]);
+        inventory.apply(between, now);
+        let read = Arc::new(read.clone());
+        let answer = LookedUp { read: Some(&read), is_in_place: Some(true) };
+        inventory.set_looked_up(&vm("1"), &answer, now);
+        assert_eq!(inventory.last_read(&vm("1")), is_newest.then_some(&read), "{between:?} {read:?}");
+        let confirmation = if read.markers.is_some() { Confirmation::Same } else { Confirmation::Unread };
+        assert_eq!(inventory.confirmed(&vm("1")), Some(confirmation));
+    }
 }
 
 #[test]

@@ -239,8 +239,7 @@ async fn look_up(shared: &Shared, time: Duration, morefs: &[MoRef]) -> Result<()
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
     let mut objects = morefs.to_vec();
     objects.extend(shared.read(|inventory| inventory.above(morefs)));
-    let before: Vec<_> =
-        shared.read(|inventory| morefs.iter().map(|moref| inventory.vm(moref).cloned()).collect());
+    shared.update(|inventory| inventory.begin_read(morefs));
     let (updates, since) = read_once_within(&shared.core, time, &objects).await?;
     let until = Instant::now() + time;
     for update in updates {
@@ -257,10 +256,10 @@ async fn look_up(shared: &Shared, time: Duration, morefs: &[MoRef]) -> Result<()
         read_above(shared, until, site, &mut read, since).await?;
     }
     let levels: Vec<String> = segments(&shared.config.root_folder).collect();
-    for (moref, before) in morefs.iter().zip(&before) {
+    for moref in morefs {
         let vm = read.vm(moref);
         let is_in_place = || read.is_in_place(vm?, &site.as_ref()?.vm_folder, &levels);
-        let found = LookedUp { read: vm, before: before.as_ref(), is_in_place: is_in_place() };
+        let found = LookedUp { read: vm, is_in_place: is_in_place() };
         answer(shared, moref, &found, since);
     }
     Ok(())
