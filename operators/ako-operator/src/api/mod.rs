@@ -21,8 +21,8 @@ pub use extra::{
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
 pub use place::{
-    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, has_only_waited, is_stripped,
-    recorded, unrecorded,
+    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, is_stripped, recorded, says_leaving,
+    says_nowhere, unrecorded,
 };
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 

@@ -150,14 +150,21 @@ pub fn is_stripped(cluster: &Cluster) -> bool {
 /// Returns whether AKO may have made something for a Cluster, as its condition says.
 fn may_have_had_ako(cluster: &Cluster) -> bool {
     let said = cluster.conditions.get(condition::AKO_INSTALLED);
-    said.is_some_and(|said| !has_only_waited(said.status == ConditionStatus::False, &said.reason))
+    said.is_some_and(|said| !says_nowhere(said.status == ConditionStatus::False, &said.reason))
 }
 
-/// Returns whether a condition `AKOInstalled` says that AKO has only waited for its beginning, so that nothing of it is anywhere. What waits
-/// after that is said with another status than False, until AKO has left.
+/// Returns whether a condition `AKOInstalled` says that nothing of AKO is anywhere: it has only waited for its beginning, or has left. What
+/// waits in between is said with another status than False.
 #[must_use]
-pub fn has_only_waited(is_false: bool, reason: &str) -> bool {
-    is_false && [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY].contains(&reason)
+pub fn says_nowhere(is_false: bool, reason: &str) -> bool {
+    is_false && [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY, reason::LEFT].contains(&reason)
+}
+
+/// Returns whether the reason of a condition `AKOInstalled` says that AKO has begun to leave. `is_held`: whether its Cluster has the finalizer;
+/// without it, an AKO that has left is done.
+#[must_use]
+pub fn says_leaving(reason: &str, is_held: bool) -> bool {
+    reason == reason::LEAVING || is_held && reason == reason::LEFT
 }
 
 impl AkoDeploymentConfig {
@@ -332,12 +339,14 @@ mod tests {
 
     /// What it made may be at a place that nothing knows.
     #[test]
-    fn an_ako_that_is_gone_is_taken_over_where_it_has_only_waited_for_its_beginning_or_a_person_asks() {
+    fn an_ako_that_is_gone_is_taken_over_where_nothing_of_it_is_anywhere_or_a_person_asks() {
         let one = adc("one", &json!({"name": "t"}), &[]);
         for (said, asks, wanted) in [
             (None, None, true),
             (Some(("False", "ClusterNotReady")), None, true),
             (Some(("False", "AKODeploymentConfigNotReady")), None, true),
+            (Some(("False", "AKOLeft")), None, true),
+            (Some(("False", "AKOLeaving")), None, false),
             (Some(("True", "AKODeploymentConfigNotReady")), None, false),
             (Some(("Unknown", "ClusterNotReady")), None, false),
             (Some(("Unknown", "AKODeploymentConfigNotReady")), None, false),

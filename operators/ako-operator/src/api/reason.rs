@@ -39,6 +39,8 @@ operator_kit::reasons! {
     TO_LEAVE = "AKOToLeave";
     /// AKO leaves a Cluster, or has left it.
     LEAVING = "AKOLeaving";
+    /// AKO has left a Cluster that lives on, and nothing of it is left: its finalizer goes next.
+    LEFT = "AKOLeft";
     /// AKO removes what it made on AVI.
     CLEANING_UP = "AKOCleaningUp";
     /// AKO gave up removing what it made on AVI.

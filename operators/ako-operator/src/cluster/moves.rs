@@ -12,13 +12,15 @@ use super::seen::Obstacle;
 use crate::api::condition::AKO_INSTALLED;
 use crate::api::{
     AkoDeploymentConfig, MOVE_ANNOTATION, Place, SYSTEM_NAMESPACE, Works, asks_for, is_held, reason,
+    says_leaving,
 };
 use crate::delivery::{CONFIG_MAP, NAMESPACE, STATEFUL_SET, cluster_name};
 use crate::problem::Problem;
 
 /// Returns whether the conditions of a Cluster say that AKO leaves it.
 pub(crate) fn is_leaving(cluster: &Cluster) -> bool {
-    cluster.conditions.get(AKO_INSTALLED).is_some_and(|said| said.reason == reason::LEAVING)
+    let said = cluster.conditions.get(AKO_INSTALLED);
+    said.is_some_and(|said| says_leaving(&said.reason, is_held(&cluster.metadata)))
 }
 
 impl Known<'_> {

@@ -10,7 +10,7 @@ use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Obstacle, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
-use crate::api::{FORCE_ANNOTATION, MOVE_ANNOTATION, has_only_waited, reason};
+use crate::api::{FORCE_ANNOTATION, MOVE_ANNOTATION, reason, says_leaving, says_nowhere};
 use crate::conditions::Said;
 use crate::error::Error;
 
@@ -37,8 +37,10 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     if is_leaving {
         let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED);
         let moves = seen.moves_to.is_some() && !seen.is_deleting;
-        if (is_said || moves) && about != About::Pause && !unwanted.contains(&AKO_INSTALLED) {
-            let has_begun = seen.is_deleting || says_leaving(seen) || knows_of_removal(seen);
+        let is_decided =
+            unwanted.contains(&AKO_INSTALLED) || wanted.iter().any(|said| said.type_ == AKO_INSTALLED);
+        if (is_said || moves) && about != About::Pause && !is_decided {
+            let has_begun = seen.is_deleting || has_begun(seen) || knows_of_removal(seen);
             wanted.push(if has_begun { leaves(seen) } else { to_leave() });
         }
     } else {
@@ -67,7 +69,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
 /// Returns how the conditions say that AKO leaves a Cluster that lives on; `None` if they do.
 #[must_use]
 pub fn leaving(seen: &Seen) -> Option<Report> {
-    let is_unsaid = !seen.is_deleting && !says_leaving(seen);
+    let is_unsaid = !seen.is_deleting && !has_begun(seen);
     is_unsaid.then(|| Report { set: vec![leaves(seen)], remove: Vec::new(), notice: None })
 }
 
@@ -85,6 +87,11 @@ fn leaves(seen: &Seen) -> Said {
     let to =
         to.map(|adc| format!("{LEAVING}; it comes from {adc:?} then, see the annotation {MOVE_ANNOTATION}"));
     Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, to.as_deref().unwrap_or(LEAVING))
+}
+
+fn left(seen: &Seen) -> Said {
+    let to = seen.moves_to.as_ref().map(|adc| format!("; it comes from {adc:?} next")).unwrap_or_default();
+    Said::new(AKO_INSTALLED, Status::False, reason::LEFT, &format!("AKO has left the Cluster{to}"))
 }
 
 /// Returns the conditions that a turn sets and removes; `None` if the pass goes on.
@@ -133,6 +140,11 @@ fn of_turn(
                 wanted.push(user_cleaned_up(seen));
             }
         }
+        // Until the finalizer goes, later passes have to know that it has begun.
+        Turn::Gone if has_begun(seen) || seen.moves_to.is_some() => {
+            wanted.push(left(seen));
+            unwanted.extend(OWNED.into_iter().filter(|type_| *type_ != AKO_INSTALLED));
+        }
         Turn::Gone | Turn::Settled => unwanted.extend(OWNED),
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if is_leaving => {
             wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::False, reason, message));
@@ -156,14 +168,14 @@ fn is_installed(seen: &Seen, about: About, reason: &str) -> Status {
         _ => Status::False,
     };
     // Later passes would take it for a Cluster that AKO has never come to.
-    let forgets = has_only_waited(status == Status::False, reason) && may_have_had_ako(seen);
+    let forgets = says_nowhere(status == Status::False, reason) && may_have_had_ako(seen);
     if forgets { Status::Unknown } else { status }
 }
 
 /// Returns whether AKO may have made something, as the condition says or the workload cluster.
 fn may_have_had_ako(seen: &Seen) -> bool {
     let said = seen.said.iter().find(|said| said.type_ == AKO_INSTALLED);
-    said.is_some_and(|said| !has_only_waited(said.status == Status::False, &said.reason))
+    said.is_some_and(|said| !says_nowhere(said.status == Status::False, &said.reason))
         || matches!(&seen.workload, Workload::Open(state) if !state.installed.is_empty())
 }
 
@@ -174,7 +186,7 @@ fn is_halted(seen: &Seen) -> bool {
         Want::Ako => matches!(seen.workload, Workload::NotInitialized),
         Want::Nothing => false,
     };
-    is_kept && !seen.is_deleting && says_leaving(seen)
+    is_kept && !seen.is_deleting && has_begun(seen)
 }
 
 /// Returns the condition of an AKO that has begun to leave, and does not go on: its reason tells later passes that it has begun, whatever else
@@ -184,8 +196,9 @@ fn halted(why: &str) -> Said {
     Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, &message)
 }
 
-fn says_leaving(seen: &Seen) -> bool {
-    seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING)
+/// Returns whether the conditions say that AKO has begun to leave.
+fn has_begun(seen: &Seen) -> bool {
+    seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && says_leaving(&said.reason, seen.is_held))
 }
 
 /// Returns whether AKO works in a workload cluster, whatever else is the matter.

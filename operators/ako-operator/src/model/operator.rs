@@ -17,7 +17,7 @@ use crate::adc::deliveries::deliveries;
 use crate::api::condition::AKO_INSTALLED;
 use crate::api::{
     AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, MOVE_ANNOTATION,
-    PRE_TERMINATE_HOOK, Place, Works, reason,
+    PRE_TERMINATE_HOOK, Place, Works, reason, says_leaving,
 };
 use crate::cluster::addon::Owner;
 use crate::cluster::glance::{Known, matters};
@@ -281,7 +281,7 @@ impl Operator {
 
     /// Returns whether conditions say that AKO leaves.
     pub fn is_leaving(&self, said: u32) -> bool {
-        self.said(said).iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING)
+        self.said(said).iter().any(|said| said.type_ == AKO_INSTALLED && says_leaving(&said.reason, true))
     }
 
     fn known<'a>(&self, cluster: &'a capi::Cluster, basis: &Basis) -> Known<'a> {

@@ -214,10 +214,9 @@ impl Deletion {
         let was_leaving = self.operator.is_leaving(next.cluster.said);
         next.cluster.said = self.operator.reported(next.cluster.said, report);
         next.cached.0 = next.cluster;
-        let has_ako = next.workload.set.is_some() || next.workload.config.is_some();
         // Else a person has had it let go.
-        let moves =
-            next.others.has_recorded && next.cluster.is_labelled && has_ako && !next.cluster.is_forced;
+        let State { cluster, others, .. } = &next;
+        let moves = others.has_recorded && cluster.is_labelled && cluster.is_held && !cluster.is_forced;
         if was_leaving && !self.operator.is_leaving(next.cluster.said) && moves {
             next.wrong = Some(Wrong::Forgotten);
         }

@@ -148,6 +148,15 @@ fn ako_leaves_a_place_that_is_recorded_where_a_person_has_asked() {
             works: None,
             ..begun("after a start", Some(ALL), vec![first(&["a-b/c"]), default("two", &[])])
         },
+        Row {
+            cluster: cluster(None, true, Some("AKOLeft")),
+            works: Some(Works::Unknown),
+            ..begun(
+                "it has left, and the finalizer is there",
+                None,
+                vec![first(&["a-b/c"]), default("two", &[])],
+            )
+        },
         Row { moves: false, ..begun("it was wanted back", None, vec![default("one", &["a-b/c"])]) },
     ]);
 }

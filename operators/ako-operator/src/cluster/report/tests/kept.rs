@@ -49,6 +49,26 @@ fn a_move_that_is_halted_has_begun_whatever_else_is_the_matter() {
     assert_eq!(wanted_back[0].reason, reason::CREDENTIALS_MISSING, "it does not leave any more");
 }
 
+/// The pass that lets go may be followed by another one before the finalizer goes.
+#[test]
+fn a_move_has_begun_until_the_finalizer_goes() {
+    let moves = |seen: Seen| Seen { is_held: true, moves_to: Some("all".to_owned()), ..seen };
+    let last = report(&moves(leaving_for_another_place(Want::Nothing)), &Turn::Gone, About::Ako).unwrap();
+    let [left] = &last.set[..] else { panic!("{last:?}") };
+    assert_eq!((left.type_, left.status, &*left.reason), (AKO_INSTALLED, Status::False, "AKOLeft"));
+    assert!(left.message.contains("\"all\"") && last.remove == [RESOURCES_CLEANED_UP], "{last:?}");
+    let knows = |is_held, want| Seen { said: vec![left.clone()], is_held, ..seen(want) };
+    assert!(report(&moves(knows(true, Want::Nothing)), &Turn::Gone, About::Ako).is_none(), "it is said");
+    assert!(leaving(&knows(true, Want::Nothing)).is_none(), "it has begun");
+    // Nothing selects it any more.
+    let gone = report(&knows(false, Want::Nothing), &Turn::Gone, About::Ako).unwrap();
+    assert_eq!((gone.set.len(), &gone.remove[..]), (0, &[AKO_INSTALLED][..]));
+    // It comes from there.
+    let comes = report(&knows(false, Want::Ako), &waits(reason::CLUSTER_NOT_READY), About::Ako).unwrap();
+    let said = &comes.set[0];
+    assert_eq!((said.type_, said.status, &*said.reason), (AKO_INSTALLED, Status::False, "ClusterNotReady"));
+}
+
 /// Else a Cluster that has lost its AKO and its record would be taken for one that AKO has never come to.
 #[test]
 fn a_wait_does_not_take_back_that_ako_may_have_been_there() {
