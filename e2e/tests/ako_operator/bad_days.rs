@@ -118,6 +118,37 @@ async fn comes_back_from_passwords(rig: &AkoRig, avi: &Control) {
     has_what_is_asked(rig, &config).await;
 }
 
+/// As by a policy that no password fits: each one is tried once, and another one is not drawn at once.
+#[tokio::test]
+async fn a_password_that_avi_refuses_is_not_replaced_again_and_again() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let avi = rig.simulator.control();
+    let operator = rig.operator().await.unwrap();
+    rig.site().apply(None, &rig.config()).await.unwrap();
+    avi.fault(Fault::status(400).on("POST", "/api/user"));
+    let _guest = rig.with_ako(rig.cluster("w1", true).await.unwrap()).await.unwrap();
+    let is_refused = |condition: &Value| condition["reason"] == "AviRequestInvalid";
+    rig.condition_is("w1", "AKOInstalled", is_refused).await.unwrap();
+    let tried =
+        || avi.requests().iter().filter(|one| one.method == "POST" && one.path == "/api/user").count();
+    let secret = ["get", "secret", "w1-avi-credentials", "-o", "jsonpath={.data.nextPassword}"];
+    let next = rig.management.kubectl(&secret).await.unwrap();
+    // Whatever wakes the Cluster.
+    for touch in ["one=1", "two=2", "three=3"] {
+        rig.management.kubectl(&["label", "cluster", "w1", touch]).await.unwrap();
+    }
+    assert_eq!(rig.management.kubectl(&secret).await.unwrap(), next);
+
+    // A person chooses another one, which the policy takes.
+    avi.clear_faults();
+    let patch = json!({ "stringData": { "nextPassword": "Chosen-by-1-person" } }).to_string();
+    rig.management.kubectl(&["patch", "secret", "w1-avi-credentials", "-p", &patch]).await.unwrap();
+    rig.condition("w1", "AKOInstalled", "True").await.unwrap();
+    assert_eq!(tried(), 2, "{:?}", avi.requests());
+    drop(operator);
+}
+
 /// A Cluster whose AKO has been asked to remove what it made, and does not.
 struct Leaving {
     rig: AkoRig,

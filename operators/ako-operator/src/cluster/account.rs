@@ -6,7 +6,7 @@ use infra_clients::capi::Cluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use operator_kit::{KitError, Notice};
+use operator_kit::{KitError, Notice, ReconcileError as _};
 use serde_json::{Value, json};
 
 use super::Clusters;
@@ -43,14 +43,16 @@ impl Clusters {
             });
         }
         let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
-        let checked = secret.as_ref().map(|secret| basis(secret, adc, &admin.version));
+        let basis = secret.as_ref().map(|secret| basis(secret, adc, &admin.version));
+        let now = self.clock.now();
+        let refusal = basis.as_ref().and_then(|basis| self.memory.refusal(cluster, basis, now));
         let known = Known {
             user: &user,
             secret: secret.as_ref(),
             authority: &none.ca_pem,
             rotate: cluster.annotation(ROTATE_ANNOTATION),
-            is_checked: checked
-                .is_some_and(|basis| self.memory.is_checked(cluster, &basis, self.clock.now())),
+            is_checked: basis.as_ref().is_some_and(|basis| self.memory.is_checked(cluster, basis, now)),
+            refusal: refusal.as_ref(),
         };
         let account = account::decide(&known);
         let password = secret.as_ref().and_then(|secret| account::text(secret, PASSWORD));
@@ -125,9 +127,11 @@ impl Clusters {
         let done = match avi::ensure(&client, &wanted).await {
             Ok(done) => done,
             Err(error) if wanted.is_changed && error.kind() == Refusal::Invalid && !error.in_doubt() => {
-                // AVI may have had this password before, or its policy may ask for another: the next try has a new one.
-                self.patch_secret(cluster, secret, account::refused()).await?;
-                return Err(error.into());
+                // A write of the Secret would wake the Cluster again at once, however long AVI refuses.
+                let (error, basis) = (Error::from(error), basis(secret, adc, &admin.version));
+                let problem = Problem { reason: error.reason(), message: error.to_string() };
+                self.memory.refused(cluster, basis, problem, self.clock.now());
+                return Err(error);
             }
             Err(error) => return Err(error.into()),
         };

@@ -13,9 +13,14 @@ use serde_json::Value;
 use super::stored::Stored;
 use super::writes::Writes;
 use crate::delivery::Target;
+use crate::problem::Problem;
+use crate::user::account::Refusal;
 
 /// How long a look at a user on AVI is good for, and one at the definitions of AKO's kinds.
 const FRESH: Duration = Duration::from_hours(1);
+
+/// How long a password that AVI has refused is not replaced: less than the pause of the driver for what a person has to change.
+const REFUSED: Duration = Duration::from_mins(3);
 
 /// What this process remembers, by UID.
 #[derive(Default)]
@@ -26,6 +31,7 @@ struct Entry {
     watched: Option<String>,
     is_purged: bool,
     checked: Option<(String, Timestamp)>,
+    refused: Option<(String, Timestamp, Problem)>,
     is_user_removed: bool,
     stored: Stored,
     writes: Writes,
@@ -68,6 +74,19 @@ impl Memory {
             entry.checked = Some((basis, now));
             entry.is_user_removed = false;
         });
+    }
+
+    /// Returns whether AVI has refused the next password of the user of the Cluster.
+    pub(super) fn refusal(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> Option<Refusal> {
+        let entries = self.lock();
+        let (of, at, problem) = entries.get(&cluster.uid().unwrap_or_default())?.refused.as_ref()?;
+        let is_recent = now.duration_since(*at).unsigned_abs() < REFUSED;
+        (of == basis).then(|| if is_recent { Refusal::Recent(problem.clone()) } else { Refusal::Past })
+    }
+
+    /// Remembers that AVI has refused the next password.
+    pub(super) fn refused(&self, cluster: &Cluster, basis: String, problem: Problem, now: Timestamp) {
+        self.change(cluster, |entry| entry.refused = Some((basis, now, problem)));
     }
 
     /// Returns whether the user of the Cluster was removed.
@@ -154,6 +173,7 @@ impl Memory {
             watched: None,
             is_purged: false,
             checked: None,
+            refused: None,
             is_user_removed: false,
             stored: Stored::default(),
             writes: Writes::default(),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{AUTHORITY, NEXT_PASSWORD, PASSWORD, SECRET_TYPE, USERNAME};
 use crate::api::{ROTATE_ANNOTATION, reason};
+use crate::problem::Problem;
 
 /// What has to be done before AKO can be delivered with the credentials of a Cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,15 @@ pub enum Step {
     Ensure,
 }
 
+/// Why AVI does not have the next password of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// AVI has refused it a moment ago.
+    Recent(Problem),
+    /// AVI has refused it so long ago that another one is tried: it may have had this one before, or its policy may ask for more.
+    Past,
+}
+
 /// What is known of the user of a Cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
@@ -53,6 +63,8 @@ pub struct Known<'a> {
     pub rotate: Option<&'a str>,
     /// Whether AVI was found to have the user as it is to be, with the Secret as it is.
     pub is_checked: bool,
+    /// Whether AVI has refused the next password of the Secret as it is.
+    pub refusal: Option<&'a Refusal>,
 }
 
 /// Decides what to do next.
@@ -64,7 +76,13 @@ pub fn decide(known: &Known<'_>) -> Account {
     }
     let has = |key| text(secret, key).is_some();
     if has(NEXT_PASSWORD) {
-        return Account::Do(Step::Ensure);
+        return match known.refusal {
+            None => Account::Do(Step::Ensure),
+            Some(Refusal::Past) => Account::Do(Step::Draw),
+            Some(Refusal::Recent(Problem { reason, message })) => {
+                Account::Refused { reason, message: message.clone() }
+            }
+        };
     }
     let asked = known.rotate.is_some() && known.rotate != annotation(secret);
     if !has(PASSWORD) || asked {
@@ -127,12 +145,6 @@ pub fn settled(secret: &v1::Secret, authority: &str) -> Option<Value> {
     Some(json!({ "data": data }))
 }
 
-/// Returns the change of a Secret whose next password AVI has refused.
-#[must_use]
-pub fn refused() -> Value {
-    json!({ "data": { (NEXT_PASSWORD): null } })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,12 +171,14 @@ mod tests {
     }
 
     fn known(secret: Option<&v1::Secret>) -> Known<'_> {
-        Known { user: USER, secret, authority: "ca", rotate: None, is_checked: false }
+        Known { user: USER, secret, authority: "ca", rotate: None, is_checked: false, refusal: None }
     }
 
     #[test]
     fn a_user_is_made_in_steps() {
         let (draw, ensure) = (Account::Do(Step::Draw), Account::Do(Step::Ensure));
+        let recent = Refusal::Recent(Problem { reason: "AviInvalid", message: "m".into() });
+        let refused = Account::Refused { reason: "AviInvalid", message: "m".into() };
         let pending = secret(&[(USERNAME, USER), (NEXT_PASSWORD, "n"), (AUTHORITY, "ca")]);
         let both = secret(&[(USERNAME, USER), (PASSWORD, "p"), (NEXT_PASSWORD, "n"), (AUTHORITY, "ca")]);
         let empty = secret(&[]);
@@ -184,6 +198,9 @@ mod tests {
             ("asked again", Known { rotate: Some("2"), ..at(&turned) }, &draw),
             ("no longer asked", at(&turned), &Account::Ready),
             ("asked again while AVI lacks the last", Known { rotate: Some("2"), ..at(&both) }, &ensure),
+            ("AVI has refused it", Known { refusal: Some(&recent), ..known(Some(&pending)) }, &refused),
+            ("AVI has refused another", Known { refusal: Some(&recent), ..at(&both) }, &refused),
+            ("that was long ago", Known { refusal: Some(&Refusal::Past), ..at(&both) }, &draw),
         ] {
             assert_eq!(decide(&known), *wanted, "{what}");
         }
