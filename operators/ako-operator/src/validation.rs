@@ -5,6 +5,7 @@
 
 mod port_groups;
 
+use infra_clients::avi::Scope;
 use ipnet::IpNet;
 use operator_kit::webhook::FieldError;
 
@@ -63,8 +64,14 @@ pub fn validate(
     for (field, message) in wrong_references(spec) {
         add(field, message);
     }
+    let (of, ..) = tenant(spec);
     if old.is_some_and(|old| tenant(old) != tenant(spec)) {
         add("spec.tenant", CHANGED.to_owned());
+    } else if !Scope::can_name(of) {
+        let message = format!(
+            "{of:?} cannot be the tenant of AKO, which sends its name in a header: write one of printable ASCII without spaces at its ends"
+        );
+        add("spec.tenant.name", message);
     }
     problems
 }
@@ -261,6 +268,24 @@ mod tests {
                 json!({ "workloadCredentialRef": { "name": "a", "namespace": "a.b" } }),
                 &["spec.workloadCredentialRef: "],
             ),
+        ]);
+    }
+
+    /// What is done in a tenant, and what AKO does, names it in a header.
+    #[test]
+    fn the_name_of_the_tenant_is_checked() {
+        let name = |name: &str| json!({ "tenant": { "name": name } });
+        let wrong: &[&str] = &["spec.tenant.name: "];
+        check(&[
+            ("adc", name("admin"), &[]),
+            ("adc", name("team a (1)"), &[]),
+            ("adc", name(""), &[]),
+            ("adc", name("*"), wrong),
+            ("adc", name(" team"), wrong),
+            ("adc", name("team\n"), wrong),
+            ("adc", name("te\u{7f}am"), wrong),
+            ("adc", name("b\u{fc}ro"), wrong),
+            ("adc", json!({ "tenant": { "name": "team ", "scope": "Namespace" } }), wrong),
         ]);
     }
 

@@ -176,8 +176,7 @@ impl Proof {
 /// The tenant of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// By its name: ASCII without spaces around it, because it is sent in a header. Name any other tenant by its
-    /// uuid.
+    /// By its name, as far as it [can be](Self::can_name). Name any other tenant by its uuid.
     Name(String),
     /// By its uuid.
     Uuid(String),
@@ -190,6 +189,14 @@ impl Scope {
     #[must_use]
     pub fn admin() -> Self {
         Self::Name("admin".to_owned())
+    }
+
+    /// Returns whether a tenant of this name can be named in a call. `""` and `*` would mean the tenant `admin` and all tenants. A header
+    /// loses the spaces around its value, and has no common encoding of what is not ASCII: it could arrive as no tenant at all.
+    #[must_use]
+    pub fn can_name(tenant: &str) -> bool {
+        let is_printable = tenant.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        !matches!(tenant, "" | "*") && tenant.trim() == tenant && is_printable
     }
 }
 

@@ -148,11 +148,7 @@ impl Session {
         let mut headers = live.headers(self.authority())?;
         headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
         match call.scope {
-            // The first two would mean the tenant `admin` and all tenants. A header loses the spaces around its
-            // value, and has no common encoding of what is not ASCII: it could arrive as no tenant at all.
-            Scope::Name(name) | Scope::Uuid(name)
-                if matches!(&**name, "" | "*") || name.trim() != name || !name.is_ascii() =>
-            {
+            Scope::Name(name) | Scope::Uuid(name) if !Scope::can_name(name) => {
                 let text = format!("{name:?} cannot name a tenant in a call; give the tenant's uuid");
                 return Err(Error::new(Kind::Invalid, text));
             }
