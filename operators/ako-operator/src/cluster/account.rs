@@ -178,7 +178,7 @@ impl Clusters {
         let Err(error) = self.remove_user(cluster).await else { return Ok(None) };
         self.remove_user_secret(cluster).await?;
         let user = user_name(cluster.namespace(), cluster.name());
-        let message = format!("the user {user} may be left on AVI: {error}");
+        let message = format!("the user {user} may be left on AVI{}: {error}", self.controller_of(cluster));
         Ok(Some(Notice::warning(reason::LEFT_ON_AVI, message)))
     }
 
@@ -212,6 +212,11 @@ impl Clusters {
         let uid = adc.metadata.uid.as_deref().unwrap_or_default();
         let client = self.connections.client(uid, &place.controller, &admin)?;
         Ok(Some((adc, place, client)))
+    }
+
+    /// Returns where AKO works or worked, in words; empty if no AKODeploymentConfig has recorded that.
+    pub(super) fn controller_of(&self, cluster: &Cluster) -> String {
+        self.recorded(cluster).map(|adc| format!(" at {}", adc.place().controller)).unwrap_or_default()
     }
 
     fn users(&self, cluster: &Cluster) -> Api<Secret> {

@@ -81,11 +81,12 @@ impl Clusters {
     /// Removes what AKO left on AVI, as far as that is possible now.
     async fn purge_once(&self, cluster: &Foreign<Cluster>) -> Notice {
         let removed = self.remove_from_avi(cluster).await;
+        let controller = self.controller_of(cluster);
         self.memory.purged(cluster, true);
         removed.map_or_else(
             |error| {
                 let message = format!(
-                    "what AKO made may be left on AVI, with the marks of ako-{}: {error}",
+                    "what AKO made may be left on AVI{controller}, with the marks of ako-{}: {error}",
                     avi_name(cluster)
                 );
                 Notice::warning(reason::LEFT_ON_AVI, message)

@@ -84,8 +84,9 @@ fn to_leave() -> Said {
 
 fn leaves(seen: &Seen) -> Said {
     let to = seen.moves_to.as_ref().filter(|_| !seen.is_deleting);
-    let to =
-        to.map(|adc| format!("{LEAVING}; it comes from {adc:?} then, see the annotation {MOVE_ANNOTATION}"));
+    let to = to.map(|adc| {
+        format!("{LEAVING}; it comes from {adc:?} then, also without the annotation {MOVE_ANNOTATION}")
+    });
     Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, to.as_deref().unwrap_or(LEAVING))
 }
 
@@ -192,7 +193,7 @@ fn is_halted(seen: &Seen) -> bool {
 /// Returns the condition of an AKO that has begun to leave, and does not go on: its reason tells later passes that it has begun, whatever else
 /// is the matter.
 fn halted(why: &str) -> Said {
-    let message = format!("{LEAVING}, and goes on when this ends: {why}");
+    let message = format!("AKO leaves the Cluster, or has left it, and that goes on when this ends: {why}");
     Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, &message)
 }
 
@@ -286,7 +287,14 @@ fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
         (false, false) => (AKO_INSTALLED, Status::False),
     };
     let is_cleanup = type_ == RESOURCES_CLEANED_UP;
-    let message = if is_cleanup && is_of_change(error) { not_taken(error) } else { error.to_string() };
+    let message = match error {
+        error if is_cleanup && is_of_change(error) => not_taken(error),
+        Error::Avi { .. } | Error::Credentials(_) if is_leaving => format!(
+            "{error}; if AVI is never to be reached again, annotate the Cluster with {FORCE_ANNOTATION}=true: that ends the wait, and an \
+             event names what may be left"
+        ),
+        error => error.to_string(),
+    };
     let failure = match End::said(said).filter(|_| is_cleanup) {
         Some(end) => {
             let message = end.hindered(&format!("{}: {message}", error.reason()));

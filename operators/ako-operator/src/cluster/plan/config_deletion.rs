@@ -47,7 +47,8 @@ pub(super) fn hold_back(seen: &Seen, state: &State, obstacle: &Obstacle) -> Opti
     }
     let Problem { reason, message } = obstacle.problem();
     let message = format!(
-        "AKO still makes nothing on AVI, as the label {DELETE_CONFIG_LABEL} of the Cluster had asked; it serves again once this ends: {message}"
+        "AKO still makes nothing on AVI, as the label {DELETE_CONFIG_LABEL} of the Cluster had asked, or as AKO was to leave; it serves again \
+         once this ends: {message}"
     );
     let turn = match obstacle {
         Obstacle::Lasting(_) | Obstacle::Unwatched(_) => Turn::Blocked { reason, message },
