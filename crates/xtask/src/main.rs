@@ -40,8 +40,9 @@ usage: cargo xtask COMMAND
   lint                 runs the checks without Rust tests: fmt, clippy, docs, generated, go, deny, advisories,
                        book, words
   test e2e [OPERATOR]  runs the end-to-end tests and the contract, of one operator or of all
-  demo [OPERATOR] [--keep]
-                       runs an operator, the first by default, with a control plane and simulators of its outside systems
+  demo [OPERATOR] [--keep] [--drivers]
+                       runs an operator, the first by default, with a control plane and simulators of its outside systems;
+                       --drivers has the real CPI and CSI run in the demo of vdo, as root: their builds take 15 minutes, once
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench ako [PART…]    measures the release build of ako-operator, or parts: starts, 100; --write as well

@@ -26,10 +26,16 @@ pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
     let operator = match names.as_slice() {
         [] => OPERATORS.first().context("there is no operator")?,
         [name] => operators::find_for("demo", name)?,
-        _ => bail!("usage: cargo xtask demo [{}] [--keep]", operators::shorts()),
+        _ => bail!("usage: cargo xtask demo [{}] [--keep] [--drivers]", operators::shorts()),
     };
-    if let Some(unknown) = flags.iter().find(|flag| **flag != "--keep") {
-        bail!("unknown argument {unknown}; usage: cargo xtask demo [{}] [--keep]", operators::shorts());
+    if let Some(unknown) = flags.iter().find(|flag| !["--keep", "--drivers"].contains(flag)) {
+        bail!(
+            "unknown argument {unknown}; usage: cargo xtask demo [{}] [--keep] [--drivers]",
+            operators::shorts()
+        );
+    }
+    if flags.contains(&"--drivers") && operator.short != "vdo" {
+        bail!("--drivers is for the demo of vdo");
     }
     Tools::of(operator.tools)?;
     build_with_progress(&[operator.name, "demo"])?;

@@ -4,6 +4,7 @@ mod command;
 mod drivers;
 mod job;
 mod objects;
+mod real;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -73,17 +74,22 @@ impl VdoRig {
     /// # Errors
     /// If the simulator refuses.
     pub async fn add_machine(&self, number: u16) -> Result<()> {
+        self.add_machine_to(&self.vcenter, number).await
+    }
+
+    /// Adds the machine of a Node to another vCenter.
+    ///
+    /// # Errors
+    /// If the simulator refuses.
+    pub async fn add_machine_to(&self, vcenter: &Vcsim, number: u16) -> Result<()> {
         let name = node(number);
-        self.vcenter.add_vms(FOLDER, &[NewVm::new(&name)]).await?;
-        let guest = Guest::named(&name).uuid(&uuid(number)).addresses(&[&format!(
-            "10.0.{}.{}",
-            number / 256,
-            number % 256
-        )]);
+        vcenter.add_vms(FOLDER, &[NewVm::new(&name)]).await?;
+        let address = format!("10.0.{}.{}", number / 256, number % 256);
+        let guest = Guest::named(&name).uuid(&uuid(number)).addresses(&[&address]);
         let path = format!("{FOLDER}/{name}");
-        self.vcenter.set_guest(&path, &guest).await?;
-        self.vcenter.set_hardware(&path, "vmx-19", false).await?;
-        self.vcenter.set_extra_config(&path, "disk.enableUUID", Some("TRUE")).await
+        vcenter.set_guest(&path, &guest).await?;
+        vcenter.set_hardware(&path, "vmx-19", false).await?;
+        vcenter.set_extra_config(&path, "disk.enableUUID", Some("TRUE")).await
     }
 
     /// Has a Node join, which waits for a cloud provider. The first is of the control plane.

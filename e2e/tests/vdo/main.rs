@@ -1,5 +1,5 @@
 //! vdo's binary, under its own ServiceAccount and shipped RBAC, against a real API server with the controllers of Deployments and DaemonSets,
-//! and a simulated vCenter. What CPI and CSI do is done by the test: `operators/vdo/tests/drivers` runs the real ones.
+//! and a simulated vCenter. What CPI and CSI do is done by the test: `e2e/tests/drivers` runs the real ones.
 
 #![allow(
     clippy::unwrap_used,

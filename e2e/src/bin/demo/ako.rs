@@ -82,7 +82,7 @@ impl Demo for AkoDemo {
         "kubectl delete adc adc --wait=false; kubectl describe adc adc",
     ];
 
-    async fn start(screen: &Screen) -> Result<Self> {
+    async fn start(screen: &Screen, _: bool) -> Result<Self> {
         screen.step(
             "A management cluster, a workload cluster, a simulated AVI controller, a simulated vCenter",
             "Both API servers and Cluster API are real; machines and AKO are stand-ins.",

@@ -1,4 +1,4 @@
-//! `cargo xtask demo [OPERATOR] [--keep]`: shows an operator in a terminal.
+//! `cargo xtask demo [OPERATOR] [--keep] [--drivers]`: shows an operator in a terminal.
 //!
 //! Owns the order of the steps and the end. Each step is shown and then verified: the exit code is 0 only if all succeed.
 //! Observes an operator only through `kubectl` and its outside systems. An operator's steps are in a module of its name.
@@ -14,7 +14,7 @@ use std::env;
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use e2e::{Launch, OperatorProcess, Site};
 use testbed::project_root;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,8 +42,11 @@ trait Demo: Sized {
     /// Commands to try at the end.
     const TRY: [&'static str; 3];
 
+    /// Whether `--drivers` has the programs run that the operator installs, in place of played ones.
+    const HAS_DRIVERS: bool = false;
+
     /// Starts the control plane and the outside systems, and says where they are.
-    async fn start(screen: &Screen) -> Result<Self>;
+    async fn start(screen: &Screen, drivers: bool) -> Result<Self>;
 
     /// Returns the part of the control plane.
     fn site(&self) -> &Site;
@@ -74,9 +77,9 @@ macro_rules! demos {
         const NAMES: &[&str] = &[$($name),*];
 
         /// Runs the demo of the operator of this name.
-        async fn run_named(name: &str, keep: bool) -> Result<()> {
+        async fn run_named(name: &str, options: Options) -> Result<()> {
             match name {
-                $($name => run::<$demo>(keep).await,)*
+                $($name => run::<$demo>(options).await,)*
                 other => bail!("unknown operator {other}; use one of {}", NAMES.join(", ")),
             }
         }
@@ -84,6 +87,13 @@ macro_rules! demos {
 }
 
 demos!("vm": VmDemo, "ako": AkoDemo, "vdo": VdoDemo);
+
+/// What flags say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    keep: bool,
+    drivers: bool,
+}
 
 /// What steps change: the terminal and the operator's process.
 struct Stage {
@@ -96,12 +106,13 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (flags, names): (Vec<&str>, Vec<&str>) =
         arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
-    let keep = flags == ["--keep"];
-    let usage = || anyhow::anyhow!("usage: demo [{}] [--keep]", NAMES.join("|"));
+    let usage = || anyhow::anyhow!("usage: demo [{}] [--keep] [--drivers]", NAMES.join("|"));
+    let options = Options { keep: flags.contains(&"--keep"), drivers: flags.contains(&"--drivers") };
+    let is_unknown = flags.iter().any(|flag| !["--keep", "--drivers"].contains(flag));
     let result = match names.as_slice() {
-        _ if !keep && !flags.is_empty() => Err(usage()),
-        [] => run_named(NAMES[0], keep).await,
-        [name] => run_named(name, keep).await,
+        _ if is_unknown => Err(usage()),
+        [] => run_named(NAMES[0], options).await,
+        [name] => run_named(name, options).await,
         _ => Err(usage()),
     };
     match result {
@@ -114,9 +125,10 @@ async fn main() -> ExitCode {
 }
 
 /// Runs a demo. All servers stop when this returns or is dropped.
-async fn run<D: Demo>(keep: bool) -> Result<()> {
+async fn run<D: Demo>(options: Options) -> Result<()> {
+    ensure!(D::HAS_DRIVERS || !options.drivers, "--drivers is for the demo of vdo");
     let kept = tokio::select! {
-        result = show::<D>(keep) => result?,
+        result = show::<D>(options) => result?,
         interrupted = interrupt() => return interrupted.and_then(|()| bail!("interrupted")),
     };
     let Some((demo, mut stage)) = kept else { return Ok(()) };
@@ -139,13 +151,13 @@ async fn interrupt() -> Result<()> {
     Ok(())
 }
 
-/// Plays the steps. With `keep`, plays the first and returns what is running.
-async fn show<D: Demo>(keep: bool) -> Result<Option<(D, Stage)>> {
+/// Plays the steps. With `--keep`, plays the first and returns what is running.
+async fn show<D: Demo>(options: Options) -> Result<Option<(D, Stage)>> {
     // The printed commands have paths relative to the root of the checkout.
     env::set_current_dir(project_root()?)?;
     let screen = Screen::new();
-    let demo = D::start(&screen).await?;
-    let played = play(&demo, screen, keep).await;
+    let demo = D::start(&screen, options.drivers).await?;
+    let played = play(&demo, screen, options.keep).await;
     if played.is_err() {
         let log = fs::read_to_string(demo.site().log_path()).unwrap_or_default();
         let skip = log.lines().count().saturating_sub(LOG_TAIL);

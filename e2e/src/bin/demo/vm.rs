@@ -62,7 +62,7 @@ impl Demo for VmDemo {
         "kubectl delete vgi --all --wait=false; kubectl get vgi -w",
     ];
 
-    async fn start(screen: &Screen) -> Result<Self> {
+    async fn start(screen: &Screen, _: bool) -> Result<Self> {
         screen.step(
             "A Kubernetes control plane and a simulated vCenter",
             "The API server is real; the vCenter speaks the vSphere API and has no hosts.",

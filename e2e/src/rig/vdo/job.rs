@@ -229,10 +229,18 @@ impl VdoRig {
         .await
     }
 
+    /// Gives the vCenter's account a password, and the Secret.
+    ///
+    /// # Errors
+    /// If the simulator or the API server refuses.
+    pub async fn rotate(&self, password: &str) -> Result<()> {
+        self.vcenter.set_account(&Account::new(self.vcenter.user(), password)).await?;
+        self.write_account(password).await
+    }
+
     /// Rotates the password, and offers a newer version of CPI.
     async fn change(&self) -> Result<()> {
-        self.vcenter.set_account(&Account::new(self.vcenter.user(), NEXT_PASSWORD)).await?;
-        self.write_account(NEXT_PASSWORD).await?;
+        self.rotate(NEXT_PASSWORD).await?;
         self.write_matrix(&self.matrix(&["1.36.0", "1.36.1"])).await?;
         eventually("CPI has the password and the version", PATIENCE, async || {
             let drivers = self.drivers().await?;
@@ -253,8 +261,7 @@ impl VdoRig {
     /// # Errors
     /// If the API server refuses.
     pub async fn apply_configs(&self) -> Result<()> {
-        self.vcenter.set_account(&Account::new(self.vcenter.user(), PASSWORD)).await?;
-        self.write_account(PASSWORD).await?;
+        self.rotate(PASSWORD).await?;
         let cloud = json!({"vcIp": self.vcenter.host(), "insecure": false, "credentials": "vc-creds",
             "thumbprint": self.vcenter.thumbprint_sha256(), "datacenters": ["DC0"]});
         self.site.apply(None, &object("v1alpha1", "VsphereCloudConfig", NAME, &cloud)).await?;

@@ -158,12 +158,16 @@ fn applies_wrongly(
     (driver == Driver::Csi && !has_cpi).then_some(Wrong::WithoutCpi)
 }
 
-/// Returns a driver that was to go with an asker, and of which something is left.
+/// Returns a driver that was to go with an asker, and of which something is left that no other asker wants.
 pub(super) fn left(operator: &Operator, state: &State, at: usize) -> Option<Driver> {
     Driver::ALL.into_iter().find(|driver| {
         let set = &state.sets[number(*driver)];
         let is_owned = owner(operator, state, *driver) == Some(at);
-        is_owned && (has_ours(set) || set.notes > 0)
+        let mut others = state.askers.iter().enumerate().filter(|(other, _)| *other != at);
+        let is_wanted = others.any(|(_, other)| {
+            other.exists && !other.is_deleting && wish(operator, *other, *driver) == ManagementState::Managed
+        });
+        is_owned && !is_wanted && (has_ours(set) || set.notes > 0)
     })
 }
 

@@ -1,6 +1,8 @@
 //! On a real API server: objects of the original are accepted, the new kinds check themselves, and what is rendered is applied, rolled
 //! out, and applied again without a write.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,8 +25,8 @@ use vdo::version::Version;
 const PATIENCE: Duration = Duration::from_mins(3);
 const MANAGER: &str = "vdo.vmware.com/drivers";
 /// Own manifests, small: those of the projects are used where they are given.
-const CPI: &str = include_str!("../../src/render/tests/cpi.yaml");
-const CSI: &str = include_str!("../../src/render/tests/csi.yaml");
+const CPI: &str = include_str!("../src/render/tests/cpi.yaml");
+const CSI: &str = include_str!("../src/render/tests/csi.yaml");
 
 /// Returns the manifests of a project, where `MANIFESTS_DIR` has them.
 fn real(file: &str) -> Option<String> {
