@@ -164,10 +164,10 @@ pub(super) fn left(operator: &Operator, state: &State, at: usize) -> Option<Driv
         let set = &state.sets[number(*driver)];
         let is_owned = owner(operator, state, *driver) == Some(at);
         let mut others = state.askers.iter().enumerate().filter(|(other, _)| *other != at);
-        let is_wanted = others.any(|(_, other)| {
+        let is_asked_for = others.any(|(_, other)| {
             other.exists && !other.is_deleting && wish(operator, *other, *driver) == ManagementState::Managed
         });
-        is_owned && !is_wanted && (has_ours(set) || set.notes > 0)
+        is_owned && !is_asked_for && (has_ours(set) || set.notes > 0)
     })
 }
 
