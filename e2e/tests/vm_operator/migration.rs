@@ -1,6 +1,7 @@
 //! What the original operator left: its objects, its finalizer, its folders and its machines.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use e2e::{PATIENCE, Rig, VmRig, group};
 use kube::api::{ListParams, PostParams};
@@ -83,6 +84,26 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
     assert_eq!(left, ["/DC0/vm/vm-operator/default-web/stranger"]);
     let folders = rig.vcenter.folders().await.unwrap();
     assert_eq!(folders, ["/DC0/vm", "/DC0/vm/vm-operator", "/DC0/vm/vm-operator/default-web"]);
+}
+
+/// The original was stopped while it made machines: its clones go on, and what they make is adopted.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_the_original_was_making_are_adopted() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    rig.vcenter.add_original_group(rig.namespace(), "web", 1, 1, 1024).await.unwrap();
+    let folder = format!("/DC0/vm/vm-operator/{}-web", rig.namespace());
+    for name in ["web-replica-bbbbbbbb", "web-replica-cccccccc"] {
+        let time = Duration::from_secs(40);
+        rig.vcenter.start_clone("/DC0/vm/photon", &folder, name, rig.vcenter.user(), time).await.unwrap();
+    }
+    create_original(&rig, "web", 3).await;
+    let _operator = rig.operator().await.unwrap();
+    let status = rig.reason("web", "Adopting").await.unwrap();
+    assert!(status.to_string().contains("2 clones that were under way"), "{status}");
+    rig.settled("web", 3).await.unwrap();
+    let made: Vec<_> = machines(&rig).await.into_keys().collect();
+    assert!(made.len() == 3 && made.iter().all(|path| path.contains("/web-replica-")), "{made:?}");
 }
 
 /// A machine of the original that the vCenter cannot read is waited for: none is made in its place.

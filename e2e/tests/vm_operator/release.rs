@@ -204,6 +204,34 @@ async fn scaling_down_removes_the_machine_that_does_not_work() {
     }
 }
 
+/// The vCenter does not answer the read of one machine. Meanwhile another one goes, and nothing reports that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_goes_while_another_one_hangs_is_chosen() {
+    let (_place, rig, _operator) = start_web(4).await;
+    let folder = rig.folder("web");
+    let vms = rig.vcenter.vms().await.unwrap();
+    let hangs = vms.iter().find(|vm| vm.path.ends_with("/web-2")).unwrap().moref.clone();
+    let hang = Fault::hang("RetrievePropertiesEx").naming(&hangs).until_cleared();
+    rig.vcenter.fault(hang).await.unwrap();
+    rig.kubectl(&["scale", "vg/web", "--replicas=3"]).await.unwrap();
+    // All are read together once; then the one that hangs alone.
+    eventually("the group waits for the machine that hangs alone", PATIENCE, async || {
+        let status = rig.status("web").await?.to_string();
+        Ok(status.contains(&format!("the machine {hangs} of web-2")).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.lose_updates(&format!("{folder}/web-0")).await.unwrap();
+    rig.vcenter.unregister_vm(&format!("{folder}/web-0")).await.unwrap();
+    rig.settled("web", 3).await.unwrap();
+    rig.vcenter.clear_faults().await.unwrap();
+    rig.vcenter.restore_updates().await.unwrap();
+    let on = ["web-1", "web-2", "web-3"].map(|name| (name.to_owned(), true));
+    assert_eq!(powered(&rig, &folder).await, on);
+    let calls = rig.calls().await.unwrap();
+    assert!(!calls.contains_key("Destroy_Task"), "{calls:?}");
+}
+
 /// A label is taken off a VmInstance, as by hand: its group is scaled down and deleted all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_the_label_of_its_group_holds_nothing_up() {

@@ -4,6 +4,8 @@
 //! restart an instance's entry starts from its durable status, and is in doubt until every clone that may be its own has
 //! ended. Every method is short and none waits. Entries change in `apply` and when a response arrives, never in `observe`.
 
+mod groups;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +13,8 @@ use infra_clients::vsphere::vms::Ticket;
 use infra_clients::vsphere::{Error as Fault, MoRef};
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::Key;
+
+pub use groups::{FolderChange, FolderRequest, GroupEntry};
 
 use crate::api::{TaskKind, TaskStatus};
 
@@ -54,60 +58,6 @@ pub struct Entry {
 impl Entry {
     fn new(doubt: Doubt) -> Self {
         Self { request: None, doubt, refresh: None, machine: None }
-    }
-}
-
-/// A change of a group's folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FolderChange {
-    /// CreateFolder.
-    Create,
-    /// UnregisterAndDestroy_Task.
-    Remove,
-}
-
-impl FolderChange {
-    /// Returns the vCenter's name of the request.
-    #[must_use]
-    pub fn method(self) -> &'static str {
-        match self {
-            Self::Create => "CreateFolder",
-            Self::Remove => "UnregisterAndDestroy_Task",
-        }
-    }
-}
-
-/// How far a change of a group's folder is.
-#[derive(Clone, Debug)]
-pub enum FolderRequest {
-    /// In the queue, or sent and not answered.
-    Sending(FolderChange),
-    /// Answered with a task, which removes the folder.
-    Task(MoRef),
-    /// Refused, or not answered.
-    Failed(FolderChange, Fault),
-}
-
-/// A group's entry.
-#[derive(Clone, Debug, Default)]
-pub struct GroupEntry {
-    /// The last request, until its outcome is dealt with.
-    pub request: Option<FolderRequest>,
-    /// The refresh of the inventory that the group waits for, or has waited for.
-    pub refresh: Option<Ticket>,
-    /// The refresh of the inventory after which VmInstances to remove are chosen, and the generation of the group for which it was requested.
-    pub census: Option<(i64, Ticket)>,
-    /// This process has created its folder.
-    pub created: bool,
-    /// This process has removed the finalizer of the original operator.
-    pub adopted: bool,
-}
-
-impl GroupEntry {
-    /// Returns the refresh after which VmInstances to remove are chosen for the group as it is now.
-    #[must_use]
-    pub fn census_of(&self, generation: i64) -> Option<Ticket> {
-        self.census.filter(|(of, _)| *of == generation).map(|(_, ticket)| ticket)
     }
 }
 
@@ -342,79 +292,7 @@ impl InFlight {
     }
 }
 
-// === groups ===
-
 impl InFlight {
-    /// Records the response to a request for a group's folder, unless the group is gone.
-    pub fn folder_answered(&self, uid: &str, key: &Key, request: Option<FolderRequest>) {
-        if self.lock().groups.contains_key(uid) {
-            self.set_folder_request(uid, key, request);
-        }
-    }
-
-    /// Records how far a change of a group's folder is; `None`: its outcome is dealt with.
-    pub fn set_folder_request(&self, uid: &str, key: &Key, request: Option<FolderRequest>) {
-        let mut inner = self.lock();
-        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
-        let task = |request: &Option<FolderRequest>| match request {
-            Some(FolderRequest::Task(task)) => Some(task.clone()),
-            _ => None,
-        };
-        let entry = inner.groups.entry(uid.to_owned()).or_default();
-        let (old, new) = (task(&entry.request), task(&request));
-        (entry.request, entry.refresh) = (request, None);
-        if let Some(task) = old {
-            inner.unlink(&task, uid);
-        }
-        if let Some(task) = new {
-            inner.link(task, uid);
-        }
-    }
-
-    /// Records that the group waits for this refresh of the inventory.
-    pub fn group_refreshing(&self, uid: &str, key: &Key, ticket: Ticket) {
-        let mut inner = self.lock();
-        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
-        inner.groups.entry(uid.to_owned()).or_default().refresh = Some(ticket);
-        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
-    }
-
-    /// Records that VmInstances to remove are chosen after this refresh of the inventory, for the group of this generation.
-    pub fn choosing(&self, uid: &str, key: &Key, generation: i64, ticket: Ticket) {
-        let mut inner = self.lock();
-        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
-        inner.groups.entry(uid.to_owned()).or_default().census = Some((generation, ticket));
-        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
-    }
-
-    /// Records that VmInstances were chosen: for others, the vCenter is asked again.
-    pub fn chosen(&self, uid: &str) {
-        if let Some(entry) = self.lock().groups.get_mut(uid) {
-            entry.census = None;
-        }
-    }
-
-    /// Records that this process has created the group's folder, unless the group is gone.
-    pub fn folder_created(&self, uid: &str) {
-        if let Some(entry) = self.lock().groups.get_mut(uid) {
-            entry.created = true;
-        }
-    }
-
-    /// Records that the finalizer of the original operator is removed.
-    pub fn finished_adoption(&self, uid: &str) {
-        self.lock().groups.entry(uid.to_owned()).or_default().adopted = true;
-    }
-
-    /// Forgets a group that is gone.
-    pub fn forget_group(&self, uid: &str) {
-        let mut inner = self.lock();
-        if let Some(GroupEntry { request: Some(FolderRequest::Task(task)), .. }) = inner.groups.remove(uid) {
-            inner.unlink(&task, uid);
-        }
-        inner.keys.remove(uid);
-    }
-
     /// Returns the objects that waited for refreshes up to this one, and forgets that they wait.
     pub fn refreshed(&self, ticket: Ticket) -> Vec<Waiter> {
         let mut inner = self.lock();

@@ -11,6 +11,7 @@ mod status;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures::{TryStreamExt as _, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -58,6 +59,8 @@ fn observe(ctx: &Context, group: &VmGroup) -> Seen {
             is_of_another: &|folder| ctx.is_folder_of_another(folder, group),
             is_looking_up: &|moref| ctx.vms.is_looking_up(moref),
             max_replicas: ctx.max_replicas,
+            user: ctx.vms.user(),
+            now: SystemTime::now(),
         };
         observe::observe(&around, group)
     })

@@ -40,12 +40,16 @@ impl InFlight {
                 doubt => writeln!(text, " {doubt:?}"),
             };
         }
-        for (uid, GroupEntry { request, refresh, census, created, adopted }) in
+        for (uid, GroupEntry { request, refresh, census, originals, created, adopted }) in
             inner.groups.iter().collect::<BTreeMap<_, _>>()
         {
             let refresh = refresh.map(&state);
-            let census = census.map(|(generation, ticket)| (generation, state(ticket)));
-            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {census:?} {created} {adopted}");
+            let census = census.map(|census| (census.generation, state(census.ticket), census.repeats));
+            let originals = originals
+                .as_ref()
+                .map(|awaited| (awaited.clones.iter().collect::<BTreeSet<_>>(), awaited.refresh.map(&state)));
+            let _ =
+                writeln!(text, "{uid} {request:?} {refresh:?} {census:?} {originals:?} {created} {adopted}");
         }
         let created: BTreeMap<_, _> = inner.created.iter().collect();
         let (released, templates): (BTreeSet<_>, BTreeSet<_>) =

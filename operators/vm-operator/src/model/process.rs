@@ -370,6 +370,8 @@ impl View<'_> {
             is_of_another: &|_| false,
             is_looking_up: &|moref| client.is_looking_up(moref),
             max_replicas: i32::try_from(SLOTS).unwrap(),
+            user: None,
+            now: SystemTime::UNIX_EPOCH,
         };
         vmgroup::observe_in(&around, object)
     }

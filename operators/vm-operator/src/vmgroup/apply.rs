@@ -2,6 +2,7 @@
 //! `status` comes next.
 
 use futures::{StreamExt, stream};
+use infra_clients::vsphere::MoRef;
 use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use operator_kit::{Guarded, Key, Patched, names::label_value};
@@ -66,6 +67,14 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
     Ok(Done::default())
 }
 
+fn look_up(memory: &Memory, vcenter: &dyn Vcenter, machines: Vec<(Key, MoRef)>) {
+    for (instance, machine) in machines {
+        memory.in_flight.looking_up(&machine, &instance);
+        // Shown or not: one request for both.
+        vcenter.confirm(&machine);
+    }
+}
+
 /// Carries out a plan for the folder. Does nothing for a plan that writes to Kubernetes.
 pub fn apply_folder(
     memory: &Memory,
@@ -75,12 +84,13 @@ pub fn apply_folder(
 ) -> Result<Done, Error> {
     let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
     match plan {
-        Plan::LookUp(machines) => {
-            for (instance, machine) in machines {
-                memory.in_flight.looking_up(&machine, &instance);
-                // Shown or not: one request for both.
-                vcenter.confirm(&machine);
+        Plan::LookUp(machines) => look_up(memory, vcenter, machines),
+        Plan::LookUpAgain(machines) => {
+            memory.in_flight.choosing_again(&uid);
+            for (_, machine) in &machines {
+                vcenter.forget_answers(machine);
             }
+            look_up(memory, vcenter, machines);
         }
         Plan::TakeCensus(machines) => {
             for machine in &machines {
@@ -88,6 +98,10 @@ pub fn apply_folder(
             }
             let generation = group.metadata.generation.unwrap_or_default();
             memory.in_flight.choosing(&uid, &key, generation, vcenter.request_refresh());
+        }
+        Plan::WatchClones(clones) => memory.in_flight.watch_originals(&uid, clones),
+        Plan::RefreshOriginals => {
+            memory.in_flight.refresh_originals(&uid, &key, vcenter.request_refresh());
         }
         Plan::Refresh => memory.in_flight.group_refreshing(&uid, &key, vcenter.request_refresh()),
         Plan::RemoveFolder(folder) => send(memory, group, FolderChange::Remove, Call::RemoveFolder(folder)),

@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::vms::{Confirmation, Folder, Inventory, Vm};
+use infra_clients::vsphere::vms::{Confirmation, Folder, Inventory, Outside, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::{Resource, ResourceExt};
 use operator_kit::{Guarded, Key, conditions};
@@ -17,8 +18,8 @@ use crate::visibility::Blind;
 use crate::vminstance::{self, AnotherVcenter, Refresh, Unseen};
 
 use super::seen::{
-    Answer, FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalMachine, Originals, Seen,
-    Stray, Unread,
+    Answer, FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalClones, OriginalMachine,
+    Originals, Seen, Stray, Unread,
 };
 
 /// What a group is observed in.
@@ -41,7 +42,16 @@ pub struct Surroundings<'a> {
     pub is_looking_up: &'a dyn Fn(&MoRef) -> bool,
     /// `--max-replicas`.
     pub max_replicas: i32,
+    /// The operator's user of the vCenter, as tasks name it, if that is known.
+    pub user: Option<Arc<str>>,
+    /// Wall clock, for the age of tasks.
+    pub now: SystemTime,
 }
+
+/// Answers of one choice may be so much older than the newest of them.
+const SPREAD: Duration = Duration::from_secs(1);
+/// How often machines are looked up again for one choice: where all answers are slow, they never come together.
+const REPEATS: u8 = 3;
 
 /// Returns the members of a group among the instances that name it. A copy made by hand is none, whatever its spec says: it must not make a
 /// scale-down choose a victim.
@@ -82,6 +92,10 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     strays.sort_by_key(|stray| stray.slot);
     let mut unread: Vec<Unread> = around.unread.iter().filter_map(self::unread).collect();
     unread.sort_by(|a, b| a.name.cmp(&b.name));
+    let census = entry.census_of(group.metadata.generation.unwrap_or_default());
+    if census.is_some_and(|census| census.repeats < REPEATS) {
+        outdate(around.inventory, &mut members);
+    }
     let seen = Seen {
         members,
         leftovers,
@@ -90,7 +104,7 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
         blind: around.blind.clone(),
         request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
         refresh: Refresh::of(entry.refresh, around.inventory),
-        census: Refresh::of(entry.census_of(group.metadata.generation.unwrap_or_default()), around.inventory),
+        census: Refresh::of(census.map(|census| census.ticket), around.inventory),
         adopted: entry.adopted,
         max_replicas: around.max_replicas,
         ..Seen::default()
@@ -148,6 +162,8 @@ fn with_folders(
         Some(folder) if adopting => originals(around, group, &folder.moref, instances),
         _ => Originals { no_folder: adopting, ..Originals::default() },
     };
+    let clones = if adopting { original_clones(around, group) } else { OriginalClones::default() };
+    let originals = Originals { clones, ..originals };
     // With a dot in a name, the original's folder may be the folder of another group, which removes it then.
     let original_folder = original_folder.filter(|_| !(around.is_of_another)(&original));
     let orphans = [folder, original_folder].into_iter().flatten();
@@ -198,6 +214,28 @@ fn has_machines(around: &Surroundings<'_>, group: &VmGroup, folder: &MoRef) -> b
 
 fn is_of(around: &Surroundings<'_>, group: &VmGroup, marker: &Marker) -> bool {
     marker.cluster == around.memory.cluster && Some(&marker.group_uid) == group.uid().as_ref()
+}
+
+/// Returns how far the clones are that the original operator may have requested. Nothing in a task says for which group it is.
+fn original_clones(around: &Surroundings<'_>, group: &VmGroup) -> OriginalClones {
+    let Surroundings { inventory, memory, now, user, .. } = around;
+    let uid = group.uid().unwrap_or_default();
+    let Some(awaited) = memory.in_flight.group(&uid).originals else {
+        let clones = inventory.tasks().filter(|task| {
+            let is_ours = || memory.in_flight.is_claimed(&task.moref) || memory.is_left(&task.moref);
+            let is_clone = &*task.description_id == "VirtualMachine.clone";
+            is_clone
+                && vminstance::may_end(task, *now)
+                && vminstance::may_be_by(task, user.as_deref())
+                && !is_ours()
+        });
+        return OriginalClones::Unexamined(clones.map(|task| task.moref.clone()).collect());
+    };
+    let tasks = awaited.clones.iter().filter_map(|task| inventory.task(task));
+    match tasks.filter(|task| vminstance::may_end(task, *now)).count() {
+        0 => OriginalClones::Ended(Refresh::of(awaited.refresh, inventory)),
+        running => OriginalClones::Running(running),
+    }
 }
 
 /// Returns the machines of the original operator that no VmInstance names.
@@ -341,13 +379,35 @@ fn answer(around: &Surroundings<'_>, moref: &MoRef, instance: &Key) -> Answer {
             Answer::Given { works: inventory.last_read(moref).map(|_| true) }
         }
         Some(Confirmation::Same) if is_shown => {
-            let power = inventory.last_read(moref).map(|vm| vminstance::power(vm));
-            Answer::Given { works: power.map(|power| power == Some(PowerState::On)) }
+            // Of one whose power state is not said, nothing is known.
+            let works = |vm: &Vm| vm.power.is_none() || vminstance::power(vm) == Some(PowerState::On);
+            Answer::Given { works: inventory.last_read(moref).map(|vm| works(vm)) }
         }
         _ if around.memory.in_flight.is_awaited(moref, instance) && (around.is_looking_up)(moref) => {
             Answer::Awaited
         }
         _ => Answer::None,
+    }
+}
+
+/// Marks the answers that are older than another one, where a machine that hangs has kept the others waiting. One that could not be read is
+/// no better known for being read again.
+fn outdate(inventory: &Inventory, members: &mut [Member]) {
+    let answered_at = |member: &Member| {
+        let is_given = !member.deleting && matches!(member.answer, Answer::Given { .. });
+        inventory.answered_at(member.machine.as_ref().filter(|_| is_given)?)
+    };
+    let Some(newest) = members.iter().filter_map(answered_at).max() else { return };
+    let is_unread = |moref: &MoRef| match (inventory.vm(moref), inventory.last_outside(moref)) {
+        (None, Some(Outside::Elsewhere(vm))) => vm.markers.is_none(),
+        (None, _) => false,
+        (Some(_), _) => inventory.last_confirmed(moref) == Some(Confirmation::Unread),
+    };
+    for member in members {
+        let is_old = answered_at(member).is_some_and(|at| at + SPREAD < newest);
+        if is_old && member.machine.as_ref().is_some_and(|moref| !is_unread(moref)) {
+            member.answer = Answer::Outdated;
+        }
     }
 }
 

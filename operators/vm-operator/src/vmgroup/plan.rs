@@ -1,11 +1,12 @@
 //! What to do next about one group: a total, pure function of the object and what was seen. Reads and writes nothing; `apply`
 //! carries the plan out and comes next.
 
+mod adoption;
 mod census;
 mod other_vcenter;
 mod texts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
@@ -17,7 +18,8 @@ use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::{Refresh, Unseen};
 
-use super::seen::{Answer, FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
+use super::seen::{Answer, FolderProgress, Member, OriginalMachine, Seen, Stray};
+use adoption::plan_adoption;
 pub(super) use census::chooses;
 pub use texts::{describe_kept, describe_leftovers, tally};
 use texts::{jam, trouble};
@@ -34,6 +36,12 @@ pub enum Plan {
     TakeCensus(Vec<MoRef>),
     /// Ask for these machines of VmInstances, each by itself.
     LookUp(Vec<(Key, MoRef)>),
+    /// The same, as other machines were answered for later.
+    LookUpAgain(Vec<(Key, MoRef)>),
+    /// Wait for these clones, which the original operator may have requested.
+    WatchClones(HashSet<MoRef>),
+    /// Bring the inventory up to date before the machines of the original operator count as found.
+    RefreshOriginals,
     /// Change VmInstances and create the folder.
     Scale(Scale),
     /// Create a VmInstance for each of these machines of the original operator, in these slots.
@@ -221,66 +229,6 @@ fn plan_folder_request(seen: &Seen) -> Option<Turn<Plan>> {
         FolderProgress::Running(FolderChange::Create) => None,
         FolderProgress::Ended => Some(Turn::LookAgain(Plan::SettleFolder)),
     }
-}
-
-/// The next step until every machine of the original operator is adopted and the status names its folder; `None` after that.
-fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
-    let Originals { known, unread, no_folder } = &seen.originals;
-    let status = group.status.as_ref();
-    let recorded = status.and_then(|status| status.adopted_folder.as_deref());
-    if seen.adopted && known.iter().all(|machine| machine.slot.is_none()) {
-        let message = format!(
-            "the finalizer {ORIGINAL_FINALIZER:?} is back although the machines were adopted: the original operator still runs; \
-             stop it, and remove the finalizer from this VmGroup"
-        );
-        return Some(Turn::Blocked { reason: reason::ORIGINAL_STILL_RUNS, message });
-    }
-    let chosen = with_slots(known, taken(seen));
-    if !chosen.is_empty() && seen.vcenter.as_deref() != status.and_then(|status| status.vcenter.as_deref()) {
-        // Else a restart with another vCenter would miss the machines that have no VmInstance yet.
-        let message = "the vCenter that has the machines is being recorded in the status".to_owned();
-        return Some(Turn::Wait { reason: reason::RECORDING, message, after: Some(RECORDED) });
-    }
-    if !chosen.is_empty() {
-        return Some(Turn::Act(Plan::Adopt(chosen)));
-    }
-    if let Some(machine) = unread {
-        let message = format!(
-            "the vCenter cannot tell the configuration of {machine}, which the original operator may have made: its host is \
-             disconnected or its files are out of reach; bring them back, or remove the machine from the vCenter's inventory \
-             to give it up; until then no machine is created or removed"
-        );
-        return Some(wait(reason::MACHINE_UNCLEAR, message));
-    }
-    let reported = status.and_then(|status| status.current_replicas).unwrap_or(0);
-    // In its deletion the group has removed them itself.
-    let removed = group.metadata.deletion_timestamp.is_some() && recorded.is_some();
-    let expected = reported > 0 || (*no_folder && recorded.is_some());
-    if expected && seen.members.is_empty() && !removed {
-        let message = format!(
-            "the status reports {reported} virtual machines of the original operator, and none is found in its folder: check \
-             VC_FOLDER, VC_DATACENTER, and that the vCenter user may see them; if they are gone, remove the finalizer \
-             {ORIGINAL_FINALIZER:?} from this VmGroup"
-        );
-        return Some(Turn::Blocked { reason: reason::ORIGINALS_NOT_FOUND, message });
-    }
-    let own = seen.original_folder.as_ref().filter(|folder| folder.own);
-    let unrecorded = own.filter(|folder| recorded != Some(&folder.name));
-    unrecorded.map(|_| Turn::Wait {
-        reason: reason::ADOPTING,
-        message: "the original operator's folder is being recorded in the status".to_owned(),
-        after: Some(RECORDED),
-    })
-}
-
-/// Chooses the slots of adopted machines: that of the marker, else a free one.
-fn with_slots(machines: &[OriginalMachine], mut taken: BTreeSet<i32>) -> Vec<(i32, OriginalMachine)> {
-    let slotted = machines.iter().filter_map(|machine| Some((machine.slot?, machine.clone())));
-    let mut chosen: Vec<_> = slotted.filter(|(slot, _)| taken.insert(*slot)).collect();
-    let free = (0..).filter(|slot| !taken.contains(slot));
-    // Those with a marker in one pass: they are known by it only while there is no VmInstance.
-    chosen.extend(free.zip(machines.iter().filter(|machine| machine.slot.is_none()).cloned()).take(BATCH));
-    chosen
 }
 
 /// Returns the slots for which no VmInstance can be created.

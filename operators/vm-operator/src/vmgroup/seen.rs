@@ -1,5 +1,7 @@
 //! What `observe` sees of one group, for `plan`: plain values, without I/O.
 
+use std::collections::HashSet;
+
 use infra_clients::vsphere::{Error as Fault, MoRef};
 use operator_kit::Key;
 
@@ -77,6 +79,8 @@ pub enum Answer {
     None,
     /// It is being asked, or the inventory is read again, as it does not show the machine as it is.
     Awaited,
+    /// It had answered some time before it answered for another machine, or could not read that one: meanwhile the machine may have changed.
+    Outdated,
     /// It has said that the machine is where the inventory shows it, that it cannot be read, or where it is instead.
     Given {
         /// Whether it is on and its host answers. One that cannot be read may be. `None`: the inventory is newer.
@@ -157,6 +161,25 @@ pub struct Originals {
     pub unread: Option<String>,
     /// The folder of the original does not exist.
     pub no_folder: bool,
+    /// How far the clones are that the original may have requested.
+    pub clones: OriginalClones,
+}
+
+/// How far the clones are that the original operator may have requested before it was stopped: what they make is not there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginalClones {
+    /// They were not looked for; these are unfinished.
+    Unexamined(HashSet<MoRef>),
+    /// So many of those that were found have not ended.
+    Running(usize),
+    /// All have, and this is how far the inventory has been brought up to date since.
+    Ended(Refresh),
+}
+
+impl Default for OriginalClones {
+    fn default() -> Self {
+        Self::Ended(Refresh::Served)
+    }
 }
 
 /// How far the last change of the folder is.

@@ -286,9 +286,14 @@ fn progress(task: Option<&Task>) -> Progress {
 /// Returns whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without
 /// limit: after [`LONGEST_CLONE`] the operator relies on vCenter's check of names, since another clone has the same name and
 /// folder.
-fn may_end(task: &Task, now: SystemTime) -> bool {
+pub fn may_end(task: &Task, now: SystemTime) -> bool {
     let age = task.queued_at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
     !task.state.ended() && age < LONGEST_CLONE
+}
+
+/// Returns whether a task may be of this user: of one whose user is not known, it may.
+pub fn may_be_by(task: &Task, user: Option<&str>) -> bool {
+    user.zip(task.user.as_deref()).is_none_or(|(ours, theirs)| ours.eq_ignore_ascii_case(theirs))
 }
 
 /// Finds the unfinished clones that may be the instance's.
@@ -330,10 +335,7 @@ fn unclaimed<'a>(
         .filter(|task| {
             template.is_none_or(|template| task.entity.as_ref().is_none_or(|entity| entity == template))
         })
-        .filter(|task| match (&user, &task.user) {
-            (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
-            _ => true,
-        })
+        .filter(|task| may_be_by(task, user.as_deref()))
         .filter(|task| !is_of_another(&task.moref));
     clones.collect()
 }

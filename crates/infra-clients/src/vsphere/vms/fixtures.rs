@@ -171,10 +171,15 @@ impl Inventory {
 
     /// Records what reading a virtual machine by its reference has returned, and that its folder is where it was; `None`: it does not exist.
     pub fn answer_look_up(&mut self, moref: &MoRef, read: Option<Vm>) {
+        self.answer_earlier(moref, read, Duration::ZERO);
+    }
+
+    /// As [`answer_look_up`](Self::answer_look_up), of so long ago.
+    pub fn answer_earlier(&mut self, moref: &MoRef, read: Option<Vm>, age: Duration) {
         self.begin_read(std::slice::from_ref(moref));
         let read = read.map(Arc::new);
         let answer = LookedUp { read: read.as_ref(), is_in_place: Some(true) };
-        self.set_looked_up(moref, &answer, Instant::now() + LONG);
+        self.set_looked_up(moref, &answer, Instant::now() + LONG.saturating_sub(age));
     }
 
     /// Drops the answer to a look-up or a confirmation, as time does.

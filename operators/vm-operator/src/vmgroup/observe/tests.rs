@@ -8,6 +8,8 @@ mod originals;
 mod orphans;
 mod other_vcenter;
 
+use std::time::SystemTime;
+
 use infra_clients::vsphere::Error as Fault;
 use infra_clients::vsphere::vms::{Connection, Task, TaskState, fixtures as vcenter};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -65,6 +67,8 @@ impl World {
             is_of_another: &|folder| self.of_another.iter().any(|name| name == folder),
             is_looking_up: &|moref| self.looking_up.contains(moref),
             max_replicas: 100,
+            user: None,
+            now: SystemTime::UNIX_EPOCH,
         };
         observe(&around, &self.group)
     }

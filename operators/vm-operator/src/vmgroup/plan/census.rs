@@ -39,17 +39,26 @@ pub(in crate::vmgroup) fn chooses(group: &VmGroup) -> bool {
 }
 
 fn plan_look_up<'a>(machines: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Option<Turn<Plan>> {
-    let unanswered = machines.filter(|(member, _)| !matches!(member.answer, Answer::Given { .. }));
-    let (asked, new): (Vec<_>, Vec<_>) = unanswered.partition(|(member, _)| member.answer == Answer::Awaited);
-    if !new.is_empty() {
-        let new = new.into_iter().map(|(member, moref)| (member.key.clone(), moref.clone()));
-        return Some(Turn::LookAgain(Plan::LookUp(new.collect())));
+    let (mut new, mut asked, mut outdated) = (Vec::new(), Vec::new(), Vec::new());
+    for (member, moref) in machines {
+        let machine = (member.key.clone(), moref.clone());
+        match member.answer {
+            Answer::None => new.push(machine),
+            Answer::Awaited => asked.push(machine),
+            Answer::Outdated => outdated.push(machine),
+            Answer::Given { .. } => {}
+        }
     }
-    let (member, moref) = asked.first()?;
-    let (machine, of) = (moref.value(), member.key.name());
-    Some(wait_for_answer(format!(
-        "the vCenter is asked for the machine {machine} of {of}, before VmInstances to remove are chosen"
-    )))
+    if !new.is_empty() {
+        return Some(Turn::LookAgain(Plan::LookUp(new)));
+    }
+    if let Some((key, moref)) = asked.first() {
+        let (machine, of) = (moref.value(), key.name());
+        return Some(wait_for_answer(format!(
+            "the vCenter is asked for the machine {machine} of {of}, before VmInstances to remove are chosen"
+        )));
+    }
+    (!outdated.is_empty()).then_some(Turn::LookAgain(Plan::LookUpAgain(outdated)))
 }
 
 fn wait_for_answer(message: String) -> Turn<Plan> {

@@ -63,6 +63,16 @@ impl Inventory {
         self.confirmed.get(moref).map(|confirmed| confirmed.confirmation)
     }
 
+    /// Returns when the last answer about a VM was asked for, of [`Inventory::last_confirmed`] if it is shown, else of
+    /// [`Inventory::last_outside`]; for one that could not be read, when that was given up.
+    #[must_use]
+    pub fn answered_at(&self, moref: &MoRef) -> Option<Instant> {
+        if self.vms.contains_key(moref) {
+            return self.confirmed.get(moref).map(|confirmed| confirmed.since);
+        }
+        self.outside.get(moref).map(|(_, since)| *since)
+    }
+
     /// Returns a VM as it was read for [`Inventory::last_confirmed`], if no update has said what it does since that was asked for: it may do
     /// something else than the inventory shows, whose update was lost. One that could not be read lacks what is not known of it.
     #[must_use]

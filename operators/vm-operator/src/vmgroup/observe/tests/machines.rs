@@ -213,3 +213,28 @@ fn the_machines_of_the_members() {
         ),
     ]);
 }
+
+/// Another machine has hung meanwhile.
+#[test]
+fn an_answer_that_is_older_than_another_one_is_outdated_while_machines_are_chosen() {
+    let mut world = World::new();
+    for (number, age) in [(0, 5), (1, 0)] {
+        let (instance, id) = (fixtures::instance(number), format!("vm-{number}"));
+        let machine = fixtures::machine(&id, &instance);
+        world.inventory.show_vm(machine.clone());
+        // Of the newest, nothing could be read.
+        let read = if age == 0 { Vm { markers: None, ..machine } } else { machine };
+        world.inventory.answer_earlier(&vcenter::vm_ref(&id), Some(read), Duration::from_secs(age));
+    }
+    let (key, generation) = (Key::of(&world.group), world.group.metadata.generation.unwrap_or_default());
+    let answers =
+        |world: &World| world.observe().members.into_iter().map(|member| member.answer).collect::<Vec<_>>();
+    let given = || Answer::Given { works: Some(true) };
+    assert_eq!(answers(&world), [given(), given()], "none is to be chosen");
+    world.memory.in_flight.choosing(GROUP_UID, &key, generation, vcenter::ticket(1));
+    for _ in 0..3 {
+        assert_eq!(answers(&world), [Answer::Outdated, given()]);
+        world.memory.in_flight.choosing_again(GROUP_UID);
+    }
+    assert_eq!(answers(&world), [given(), given()], "all answers are slow");
+}

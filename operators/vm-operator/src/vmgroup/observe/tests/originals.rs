@@ -41,6 +41,33 @@ fn originals(seen: &mut Seen, slots: &[Option<i32>]) {
         slot: *slot,
     };
     seen.originals.known = slots.iter().map(machine).collect();
+    seen.originals.clones = OriginalClones::Unexamined(HashSet::new());
+}
+
+/// It was stopped while it made machines, which come when its clones end.
+#[test]
+fn what_the_original_operator_may_have_been_making_is_waited_for() {
+    let mut world = World::new();
+    original(&mut world);
+    let (uid, key) = (GROUP_UID, Key::of(&world.group));
+    let task =
+        |id: &str, state| Task { description_id: "VirtualMachine.clone".into(), ..vcenter::task(id, state) };
+    world.inventory.show_task(task("task-1", TaskState::Running));
+    world.inventory.show_task(task("task-2", TaskState::Success));
+    world.inventory.show_task(vcenter::task("task-3", TaskState::Running));
+    let clones = |world: &World| world.observe().originals.clones;
+    let found = HashSet::from([vcenter::task_ref("task-1")]);
+    assert_eq!(clones(&world), OriginalClones::Unexamined(found.clone()));
+    world.memory.in_flight.watch_originals(uid, found);
+    // One that comes later is of others.
+    world.inventory.show_task(task("task-4", TaskState::Running));
+    assert_eq!(clones(&world), OriginalClones::Running(1));
+    world.inventory.show_task(task("task-1", TaskState::Success));
+    assert_eq!(clones(&world), OriginalClones::Ended(Refresh::None));
+    world.memory.in_flight.refresh_originals(uid, &key, vcenter::ticket(1));
+    assert_eq!(clones(&world), OriginalClones::Ended(Refresh::Requested));
+    world.inventory.serve(vcenter::ticket(1));
+    assert_eq!(clones(&world), OriginalClones::Ended(Refresh::Served));
 }
 
 #[test]
@@ -59,6 +86,7 @@ fn the_machines_of_the_original_operator() {
             |s| {
                 s.members.clear();
                 s.originals.no_folder = true;
+                s.originals.clones = OriginalClones::Unexamined(HashSet::new());
             },
         ),
         ("one", |w| original_machine(w, |vm| vm), |s| originals(s, &[None])),
@@ -165,7 +193,10 @@ fn the_machines_of_the_original_operator() {
                 w.group.finalizers_mut().pop();
                 w.group.status.get_or_insert_default().adopted_folder = Some("team-web".into());
             },
-            |s| originals(s, &[]),
+            |s| {
+                originals(s, &[]);
+                s.originals.clones = OriginalClones::default();
+            },
         ),
         (
             "the folder of the name, of a group that was never the original's",

@@ -74,6 +74,11 @@ fn none_is_chosen_before_the_vcenter_has_answered_of_all() {
     };
     assert_eq!(machines, [(unanswered.key.clone(), moref)]);
     waits(turn(&asked, 1, Refresh::Served), "vm-1 of g-0");
+    let outdated = Member { answer: Answer::Outdated, ..unanswered.clone() };
+    let Turn::LookAgain(Plan::LookUpAgain(machines)) = turn(&outdated, 1, Refresh::Served) else {
+        panic!("it does not ask again")
+    };
+    assert_eq!(machines, [(unanswered.key.clone(), MoRef::new("VirtualMachine", "vm-1"))]);
     assert_eq!(victims(&scale(turn(&gone, 1, Refresh::Served))), ["g-0"]);
     // Nothing is chosen: nothing is to be known.
     assert_eq!(scale(turn(&asked, 3, Refresh::None)).create, [2]);
