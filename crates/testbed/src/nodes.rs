@@ -203,6 +203,11 @@ impl Nodes {
         api.patch(node, &kubelet(), &Patch::Apply(object)).await.map(drop)
     }
 
+    /// Leaves the Pods with a container of this image as they are once they are bound, for a test that reports how they fare.
+    pub fn leave_pods(&self, image: &str) {
+        self.images.add([image.to_owned()]);
+    }
+
     /// Stops a kubelet as if its machine had failed: the Node and its Pods stay, even deleted Pods. If all controllers run,
     /// they set the Node to not Ready after 40 s.
     pub fn leave(&self, name: &str) {

@@ -111,6 +111,11 @@ impl VdoRig {
         Ok(self.nodes.join(node).await?)
     }
 
+    /// Leaves the Pods with a container of this image to the test: what they do is not played.
+    pub fn leave_pods(&self, image: &str) {
+        self.nodes.leave_pods(image);
+    }
+
     /// Publishes a file; returns the source with its checksum.
     pub fn publish(&self, path: &str, text: &str) -> String {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,4 +16,5 @@ mod lost_notes;
 mod main_job;
 mod manifests;
 mod migration;
+mod pods;
 mod setup;

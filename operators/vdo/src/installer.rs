@@ -20,6 +20,7 @@ mod kinds;
 mod known;
 mod memory;
 mod observe;
+mod pods;
 mod record;
 mod seen;
 
@@ -42,6 +43,7 @@ pub(crate) use in_use::{all, drivers, has_snapshots, workloads};
 pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
 pub(crate) use observe::observe;
+pub(crate) use pods::Looks;
 pub(crate) use record::Record;
 pub(crate) use seen::{DriverSeen, File, Seen};
 
@@ -71,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) answers: Arc<Answers>,
     pub(crate) sets: Drivers<ApplySet>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) looks: Looks,
     pub(crate) fetcher: Fetcher,
     pub(crate) wakes: Wakes,
     pub(crate) checkups: Arc<Checkups>,

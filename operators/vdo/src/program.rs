@@ -27,7 +27,7 @@ use crate::command;
 use crate::config::CSI_NAMESPACE;
 use crate::connection::{Answers, Connection, Connections, Logins};
 use crate::fetch::Fetcher;
-use crate::installer::{Asked, Installer, Memory, Shared, set};
+use crate::installer::{Asked, Installer, Looks, Memory, Shared, set};
 use crate::matrices::Matrices;
 use crate::matrix::Driver;
 use crate::metrics::{self, Meters};
@@ -161,6 +161,8 @@ fn reads() -> Vec<PolicyRule> {
         rule("storage.k8s.io", &["csinodes"], &["list", "watch"]),
         // What keeps a driver from being removed.
         rule("", &["persistentvolumes", "pods"], &["list"]),
+        // Why a driver does not run.
+        rule("", &["pods/log"], &["get"]),
         // Also for the preflight checks.
         rule("storage.k8s.io", &["storageclasses", "volumeattachments"], &["list"]),
         rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], &["list"]),
@@ -228,6 +230,7 @@ fn shared(
         answers: Arc::new(Answers::default()),
         sets: Drivers::of(|driver| set(&kit.client(), &manager, driver)),
         memory: Arc::clone(&wakes.memory),
+        looks: Looks::default(),
         fetcher,
         wakes: wakes.clone(),
         checkups,

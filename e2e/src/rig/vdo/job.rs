@@ -24,6 +24,8 @@ const GROUP: &str = "vdo.vmware.com";
 macro_rules! created {
     ($($group:literal: $($resource:literal)+;)+) => {
         &[$($(($group, $resource, "create"),)+)+
+            // Only of Pods that end again and again.
+            ("", "pods/log", "get"),
             // Checked by the API server on vdo's behalf, as it grants rights that it does not have.
             ("rbac.authorization.k8s.io", "clusterroles", "bind"),
             ("rbac.authorization.k8s.io", "clusterroles", "escalate"),

@@ -17,7 +17,7 @@ use crate::api::{CompatibilityMatrix, DriverSet, VSphereConnection, VdoConfig, V
 use crate::checkup::{self, Checkups};
 use crate::connection::{Answers, Connection, Login, Logins, Refusal, ask};
 use crate::fetch::Fetcher;
-use crate::installer::{Asks, Memory, Record, Seen, Shared, fetch, observe, set};
+use crate::installer::{Asks, Looks, Memory, Record, Seen, Shared, fetch, observe, set};
 use crate::metrics::Meters;
 use crate::plan::{Drivers, Hold};
 use crate::preflight::Finding;
@@ -247,6 +247,7 @@ async fn shared(client: Client, caches: Caches, access: &Access, sources: &Sourc
         answers: Arc::new(Answers::default()),
         sets: Drivers::of(|driver| set(&client, &manager, driver)),
         memory,
+        looks: Looks::default(),
         fetcher,
         wakes,
         checkups: Arc::new(Checkups::default()),

@@ -10,7 +10,7 @@ use super::claims::{Claim, owners};
 use super::known::{Known, needs_workloads, recover};
 use super::record::Record;
 use super::seen::{DriverSeen, Seen};
-use super::{Asks, Shared, in_use};
+use super::{Asks, Shared, in_use, pods};
 use crate::api::reason;
 use crate::connection::said;
 use crate::desired::Desired;
@@ -66,6 +66,9 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
     }
     if seen.is_guarded(Driver::Cni) {
         seen.cluster.pods = in_use::pods(&shared.client).await?;
+    }
+    for driver in Driver::ALL {
+        pods::explain(shared, driver, seen.drivers.get_mut(driver)).await;
     }
     show(shared, &seen, &owners, object);
     if let Some(order) = aims.order().filter(|_| !is_deleted) {
