@@ -55,9 +55,16 @@ pub fn is_asked_for(spec: &AkoDeploymentConfigSpec) -> bool {
 /// address of the wrong one.
 #[must_use]
 pub fn is_apart(spec: &AkoDeploymentConfigSpec) -> bool {
+    subnet_apart(spec).is_some()
+}
+
+/// Returns the subnet of the control planes, if it is not that of the data network.
+#[must_use]
+pub fn subnet_apart(spec: &AkoDeploymentConfigSpec) -> Option<IpNet> {
     let subnet = |cidr: &str| cidr.parse::<IpNet>().ok().map(|cidr| cidr.trunc());
     let control_plane = spec.control_plane_network.as_ref().and_then(|network| subnet(&network.cidr));
-    is_asked_for(spec) && control_plane.is_some() && control_plane != subnet(&spec.data_network.cidr)
+    control_plane
+        .filter(|subnet_of| is_asked_for(spec) && Some(*subnet_of) != subnet(&spec.data_network.cidr))
 }
 
 /// Returns how what the management cluster has is to be changed; `None` if it is right, or there can be none.

@@ -156,7 +156,10 @@ impl Claims {
 /// Returns what the spec asks for, as far as its networks exist. The spec has no problem.
 #[must_use]
 pub fn wished(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Items {
-    let roles = role::shared(spec).iter().map(|kind| kind.name().to_owned()).collect();
+    // A role goes with the AKODeploymentConfig: AVI removes none that users have.
+    let needed = role::shared(spec).iter();
+    let kept = role::of_users(spec).iter().filter(|kind| facts.roles.contains_key(kind.name()));
+    let roles = needed.chain(kept).map(|kind| kind.name().to_owned()).collect();
     let mut items = Items { roles, ..Items::default() };
     let profile = facts.cloud.as_ref().and_then(|cloud| cloud.profile.as_ref());
     // An IPAM that is not AVI's own has no list of usable networks.

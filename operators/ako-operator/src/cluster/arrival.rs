@@ -16,6 +16,7 @@ use super::seen::Obstacle;
 use crate::adc::tenants;
 use crate::api::{AkoDeploymentConfig, Place};
 use crate::delivery::{Way, awaited_kinds, form_of, try_out};
+use crate::problem::Problem;
 use crate::user::account::Account;
 
 impl Clusters {
@@ -28,7 +29,9 @@ impl Clusters {
         client: &Client,
     ) -> Result<(), String> {
         let offered = offered.as_ref().map_err(|obstacle| obstacle.problem().message.clone())?;
-        if let Account::Refused { message, .. } = &offered.account {
+        if let Account::Refused { message, .. } | Account::Waits(Problem { message, .. }, _) =
+            &offered.account
+        {
             return Err(message.clone());
         }
         let way = self.ways.of(cluster);

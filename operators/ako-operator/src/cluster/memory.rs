@@ -19,8 +19,10 @@ use crate::user::account::Refusal;
 /// How long a look at a user on AVI is good for, and one at the definitions of AKO's kinds.
 const FRESH: Duration = Duration::from_hours(1);
 
-/// How long a password that AVI has refused is not replaced: less than the pause of the driver for what a person has to change.
+/// How long a password that AVI has refused is not replaced, where another one was refused not long before.
 const REFUSED: Duration = Duration::from_mins(3);
+/// How long that counts. The first one is replaced at once: its request may have taken effect and had no answer, and AVI takes no password twice.
+const REPEATED: Duration = Duration::from_mins(15);
 
 /// What this process remembers, by UID.
 #[derive(Default)]
@@ -31,12 +33,21 @@ struct Entry {
     watched: Option<String>,
     is_purged: bool,
     checked: Option<(String, Timestamp)>,
-    refused: Option<(String, Timestamp, Problem)>,
+    refused: Option<Refused>,
     is_user_removed: bool,
     stored: Stored,
     writes: Writes,
     defined: Option<(String, Timestamp)>,
     can_serve: Option<Result<(), String>>,
+}
+
+/// A password that AVI has refused.
+struct Refused {
+    basis: String,
+    at: Timestamp,
+    problem: Problem,
+    /// Whether another one was refused not long before.
+    is_repeated: bool,
 }
 
 impl Memory {
@@ -79,14 +90,24 @@ impl Memory {
     /// Returns whether AVI has refused the next password of the user of the Cluster.
     pub(super) fn refusal(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> Option<Refusal> {
         let entries = self.lock();
-        let (of, at, problem) = entries.get(&cluster.uid().unwrap_or_default())?.refused.as_ref()?;
-        let is_recent = now.duration_since(*at).unsigned_abs() < REFUSED;
-        (of == basis).then(|| if is_recent { Refusal::Recent(problem.clone()) } else { Refusal::Past })
+        let refused = entries.get(&cluster.uid().unwrap_or_default())?.refused.as_ref()?;
+        let left = REFUSED.saturating_sub(now.duration_since(refused.at).unsigned_abs());
+        (refused.basis == basis).then(|| {
+            if refused.is_repeated && !left.is_zero() {
+                Refusal::Recent(refused.problem.clone(), left)
+            } else {
+                Refusal::Past
+            }
+        })
     }
 
     /// Remembers that AVI has refused the next password.
     pub(super) fn refused(&self, cluster: &Cluster, basis: String, problem: Problem, now: Timestamp) {
-        self.change(cluster, |entry| entry.refused = Some((basis, now, problem)));
+        self.change(cluster, |entry| {
+            let before = entry.refused.as_ref().map(|before| now.duration_since(before.at).unsigned_abs());
+            let is_repeated = before.is_some_and(|age| age < REPEATED);
+            entry.refused = Some(Refused { basis, at: now, problem, is_repeated });
+        });
     }
 
     /// Returns whether the user of the Cluster was removed.

@@ -257,6 +257,9 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         Account::Refused { reason, message } => {
             return Turn::Blocked { reason, message: message.clone() }.into();
         }
+        Account::Waits(Problem { reason, message }, after) => {
+            return Turn::Wait { reason, message: message.clone(), after: Some(*after) }.into();
+        }
         Account::Ready | Account::Other => {}
     }
     if let Some(turn) = before_ako(&difference.definitions, state.installed.set.is_some()) {

@@ -44,6 +44,7 @@ impl Endpoints {
                 _ => None,
             },
             infra: Infra::Unneeded,
+            subnet: adc.and_then(|adc| infra_setting::subnet_apart(&adc.spec)),
             family: family.map_err(|error| error.to_string()),
             service: self.services.cache().valid(&key),
             slice: self.slices.cache().valid(&key),

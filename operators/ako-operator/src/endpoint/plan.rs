@@ -126,6 +126,14 @@ fn serve(cluster: &Cluster, seen: &Seen, live: &Service) -> Turn<Plan> {
         return blocked(reason::ADDRESS_DIFFERS, message);
     }
     let Some(endpoint) = cluster.control_plane_endpoint() else {
+        if let Some(subnet) = seen.subnet.filter(|subnet| host(cluster).is_none() && !subnet.contains(&has)) {
+            let message = format!(
+                "AVI has given the Service {name} the address {has}, which is not in {subnet} of spec.controlPlaneNetwork, and an endpoint never \
+                 changes: AKO of the management cluster had not accepted the AviInfraSetting that the Service names; once its status says \
+                 that, delete the Service; it is made again"
+            );
+            return blocked(reason::ADDRESS_DIFFERS, message);
+        }
         let named = host(cluster).filter(|host| host.parse::<IpAddr>().is_err());
         let host = named.unwrap_or_else(|| has.to_string());
         return Turn::LookAgain(Plan::SetEndpoint(Endpoint { host, port: seen.settings.port(cluster) }));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use infra_clients::capi::{AddressType, IpFamily, Machine};
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
@@ -24,6 +25,8 @@ pub struct Seen {
     pub unclear: Option<String>,
     /// The AviInfraSetting of that AKODeploymentConfig.
     pub infra: Infra,
+    /// The subnet of the control planes, where the AKODeploymentConfig has one beside that of the data network.
+    pub subnet: Option<IpNet>,
     /// The address families of the Cluster, or why AVI cannot balance its control plane.
     pub family: Result<IpFamily, String>,
     /// The Service.

@@ -4,6 +4,8 @@
 //!   no Secret, or another password is asked for ──▶ Draw ──▶ Ensure ──▶ Ready
 //! ```
 
+use std::time::Duration;
+
 use data_encoding::BASE64;
 use infra_clients::Secret;
 use k8s_openapi::api::core::v1;
@@ -23,6 +25,8 @@ pub enum Account {
     Ready,
     /// This.
     Do(Step),
+    /// This, after that time.
+    Waits(Problem, Duration),
     /// A person has to do something.
     Refused {
         /// The reason.
@@ -44,9 +48,9 @@ pub enum Step {
 /// Why AVI does not have the next password of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// AVI has refused it a moment ago.
-    Recent(Problem),
-    /// AVI has refused it so long ago that another one is tried: it may have had this one before, or its policy may ask for more.
+    /// AVI has refused it, and another one is tried after this time.
+    Recent(Problem, Duration),
+    /// Another one is tried now: AVI may have had this one before, or its policy may ask for more.
     Past,
 }
 
@@ -79,9 +83,7 @@ pub fn decide(known: &Known<'_>) -> Account {
         return match known.refusal {
             None => Account::Do(Step::Ensure),
             Some(Refusal::Past) => Account::Do(Step::Draw),
-            Some(Refusal::Recent(Problem { reason, message })) => {
-                Account::Refused { reason, message: message.clone() }
-            }
+            Some(Refusal::Recent(problem, after)) => Account::Waits(problem.clone(), *after),
         };
     }
     let asked = known.rotate.is_some() && known.rotate != annotation(secret);
@@ -177,8 +179,9 @@ mod tests {
     #[test]
     fn a_user_is_made_in_steps() {
         let (draw, ensure) = (Account::Do(Step::Draw), Account::Do(Step::Ensure));
-        let recent = Refusal::Recent(Problem { reason: "AviInvalid", message: "m".into() });
-        let refused = Account::Refused { reason: "AviInvalid", message: "m".into() };
+        let problem = Problem { reason: "AviInvalid", message: "m".into() };
+        let recent = Refusal::Recent(problem.clone(), Duration::from_secs(7));
+        let refused = Account::Waits(problem, Duration::from_secs(7));
         let pending = secret(&[(USERNAME, USER), (NEXT_PASSWORD, "n"), (AUTHORITY, "ca")]);
         let both = secret(&[(USERNAME, USER), (PASSWORD, "p"), (NEXT_PASSWORD, "n"), (AUTHORITY, "ca")]);
         let empty = secret(&[]);

@@ -143,11 +143,13 @@ impl Kind {
 /// Returns the roles in the tenant `admin` that the Clusters of an AKODeploymentConfig share.
 #[must_use]
 pub fn shared(spec: &AkoDeploymentConfigSpec) -> &'static [Kind] {
-    match spec {
-        _ if spec.workload_credential_ref.is_some() => &[],
-        _ if !Place::from(spec).is_admin() => &[Kind::Admin, Kind::AllTenants],
-        _ => &[Kind::Essential],
-    }
+    if spec.workload_credential_ref.is_some() { &[] } else { of_users(spec) }
+}
+
+/// Returns the same also where new Clusters get credentials that others make: users of before have them.
+#[must_use]
+pub fn of_users(spec: &AkoDeploymentConfigSpec) -> &'static [Kind] {
+    if Place::from(spec).is_admin() { &[Kind::Essential] } else { &[Kind::Admin, Kind::AllTenants] }
 }
 
 /// Returns the kind of a role that Clusters share, by its name.

@@ -71,6 +71,17 @@ fn a_spec_wishes_its_pools_their_subnet_and_both_networks() {
 /// A name, `mine`, `wished`, `present`, `claimed`, and the record: ranges only.
 type Row<'a> = (&'a str, &'a [(u8, u8)], &'a [(u8, u8)], &'a [(u8, u8)], &'a [(u8, u8)], &'a [(u8, u8)]);
 
+/// Users of before have it, and AVI removes none that users have.
+#[test]
+fn a_role_stays_where_others_make_the_credentials_and_is_not_made_for_that() {
+    let mut spec = spec(&[]);
+    spec.workload_credential_ref = Some(spec.admin_credential_ref.clone());
+    let mut facts = facts(Vec::new(), &[]);
+    assert_eq!(wished(&spec, &facts).roles, [ROLE.to_owned()].into());
+    facts.roles.clear();
+    assert_eq!(wished(&spec, &facts).roles, BTreeSet::new());
+}
+
 #[test]
 fn the_record_names_what_the_operator_adds_and_no_more() {
     let one: &[(u8, u8)] = &[(1, 9)];

@@ -45,6 +45,7 @@ fn seen() -> Seen {
         has_adc: true,
         unclear: None,
         infra: Infra::Unneeded,
+        subnet: None,
         family: Ok(IpFamily::V4),
         service: None,
         slice: None,
@@ -344,6 +345,29 @@ fn only_ready_machines_get_traffic_where_that_is_asked_for() {
     let running = cluster(&json!({ "spec.controlPlaneEndpoint": { "host": "1.1.1.1", "port": 6443 },
         "status.initialization": { "controlPlaneInitialized": true } }));
     assert_eq!(ready(&running), [Some(true), Some(false)]);
+}
+
+/// An endpoint never changes.
+#[test]
+fn an_address_of_another_network_becomes_no_endpoint() {
+    let apart = |subnet: &str| Seen { subnet: Some(subnet.parse().unwrap()), ..seen() };
+    check(vec![
+        (
+            "of its own",
+            plain(),
+            apart("10.0.0.0/24"),
+            Some("10.0.0.5"),
+            "service, slice, endpoint 10.0.0.5:6443, change service, settled",
+        ),
+        (
+            "of another",
+            plain(),
+            apart("10.1.0.0/24"),
+            Some("10.0.0.5"),
+            "service, slice, ControlPlaneAddressDiffers",
+        ),
+        ("it has one", at("10.0.0.5"), apart("10.1.0.0/24"), Some("10.0.0.5"), "service, slice, settled"),
+    ]);
 }
 
 #[test]
