@@ -131,23 +131,10 @@ async fn avi_balances_a_control_plane() {
     rig.condition("w1", "AKOInstalled", "True").await.unwrap();
     balanced.is_at_rest().await;
 
-    // The control plane cannot move.
-    rig.management
-        .kubectl(&["label", "cluster/w1", "cluster-service.network.tkg.tanzu.vmware.com/avi-"])
-        .await
-        .unwrap();
-    rig.management.kubectl(&["delete", "akodeploymentconfig", "adc", "--wait=false"]).await.unwrap();
-    rig.site().reason("adc", "InUse").await.unwrap();
-    eventually("the Service keeps it", PATIENCE, async || {
-        let status = rig.site().status("adc").await?.to_string();
-        Ok(status.contains(service.as_str()).then_some(()))
-    })
-    .await
-    .unwrap();
     guest.workload.delete().await.unwrap();
     guest.workload.deleted(PATIENCE).await.unwrap();
     rig.gone(&format!("service/{service}")).await.unwrap();
-    rig.site().gone("adc").await.unwrap();
+    rig.site().remove("adc").await.unwrap();
     rig.gone("aviinfrasetting/adc-ais").await.unwrap();
     let log = operator.process.log();
     assert!(!log.contains("panicked") && !log.contains("InternalError"), "{log}");

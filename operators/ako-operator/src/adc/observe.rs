@@ -1,7 +1,6 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
 use infra_clients::capi::Cluster;
-use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use operator_kit::Key;
 
@@ -11,7 +10,6 @@ use super::record::Claims;
 use super::seen::{Basis, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
 use crate::delivery::{Way, refusal};
-use crate::endpoint::objects::INFRA_ANNOTATION;
 use crate::error::Error;
 use crate::infra_setting;
 use crate::problem::Problem;
@@ -19,17 +17,6 @@ use crate::selection::Configs;
 use crate::validation::{validate, wrong_references};
 
 impl Adcs {
-    /// Returns the Services that name the AviInfraSetting of this AKODeploymentConfig.
-    fn balanced(&self, adc: &str) -> Vec<String> {
-        let setting = infra_setting::name_of(adc);
-        let is_named = |service: &Service| service.annotations().get(INFRA_ANNOTATION) == Some(&setting);
-        let services = self.services.all();
-        let mut named: Vec<_> =
-            services.iter().filter(|of| is_named(of)).map(|of| Key::of(&**of).to_string()).collect();
-        named.sort();
-        named
-    }
-
     pub(super) async fn look(&self, adc: &AkoDeploymentConfig) -> Result<Seen, Error> {
         let (name, uid) = (adc.name_any(), adc.uid().unwrap_or_default());
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
@@ -70,7 +57,6 @@ impl Adcs {
         let infra = self.infra_setting(adc).await?;
         Ok(Seen {
             groups: self.look_at_groups(adc, &claimed).await?,
-            balanced: self.balanced(&name),
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
             delivered,

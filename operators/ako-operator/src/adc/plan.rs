@@ -39,8 +39,6 @@ pub(super) const FRESH: Duration = Duration::from_mins(10);
 const LACKING: Duration = Duration::from_mins(4);
 /// Time between two looks at what is in a tenant that a deletion waits for.
 const CONTENT: Duration = Duration::from_mins(1);
-/// How often Services are looked at that keep an AKODeploymentConfig: no watch of them wakes it.
-const SERVICES: Duration = Duration::from_secs(10);
 
 /// What `apply` does.
 #[derive(Clone, Debug)]
@@ -254,9 +252,6 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
     if is_deleting && seen.is_forced {
         return Some(Turn::Gone);
     }
-    if is_deleting && !seen.balanced.is_empty() {
-        return Some(wait_for_services(&seen.balanced));
-    }
     if is_deleting && mine.is_empty() {
         return Some(remove_groups(adc, seen, now).unwrap_or(Turn::Gone));
     }
@@ -338,16 +333,6 @@ fn block_deletion(clusters: &[String]) -> Turn<Plan> {
         first_few(clusters)
     );
     Turn::Blocked { reason: reason::IN_USE, message }
-}
-
-/// Waits for control planes: without the AviInfraSetting, AKO would move them to the network of its own settings.
-fn wait_for_services(services: &[String]) -> Turn<Plan> {
-    let message = format!(
-        "AVI balances control planes by its AviInfraSetting, and does as long as their Services exist: {}; delete the Clusters, or annotate the \
-         AKODeploymentConfig with {FORCE_ANNOTATION}=true if their control planes may move to another network",
-        first_few(services)
-    );
-    Turn::Wait { reason: reason::IN_USE, message, after: Some(SERVICES) }
 }
 
 /// Returns what of the spec AVI does not have.

@@ -45,8 +45,6 @@ pub struct Seen {
     pub others: Vec<(String, Items)>,
     /// Its AviInfraSetting in the management cluster, where it asks for one.
     pub infra: Option<infra_setting::Live>,
-    /// The Services of control planes that name this AviInfraSetting, as `namespace/name`, in order: it goes with the AKODeploymentConfig.
-    pub balanced: Vec<String>,
     /// Its port groups.
     pub groups: port_groups::Seen,
 }

@@ -1,6 +1,5 @@
 mod deliveries;
 mod overlaps;
-mod services;
 mod unread;
 
 use std::collections::BTreeMap;
@@ -77,7 +76,6 @@ fn seen(facts: Facts) -> Seen {
         unread: Vec::new(),
         others: Vec::new(),
         infra: None,
-        balanced: Vec::new(),
         groups: port_groups::Seen::default(),
     }
 }
