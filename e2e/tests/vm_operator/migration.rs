@@ -95,10 +95,14 @@ async fn machines_that_the_original_was_making_are_adopted() {
     let folder = format!("/DC0/vm/vm-operator/{}-web", rig.namespace());
     for name in ["web-replica-bbbbbbbb", "web-replica-cccccccc"] {
         let time = Duration::from_secs(40);
-        rig.vcenter.start_clone("/DC0/vm/photon", &folder, name, rig.vcenter.user(), time).await.unwrap();
+        // Tasks name the account as a vCenter does.
+        let user = r"VSPHERE.LOCAL\Administrator";
+        rig.vcenter.start_clone("/DC0/vm/photon", &folder, name, user, time).await.unwrap();
     }
     create_original(&rig, "web", 3).await;
     let _operator = rig.operator().await.unwrap();
+    let status = rig.reason("web", "Adopting").await.unwrap();
+    assert!(status.to_string().contains("2 clones that were under way"), "{status}");
     rig.settled("web", 3).await.unwrap();
     let made: Vec<_> = machines(&rig).await.into_keys().collect();
     assert!(made.len() == 3 && made.iter().all(|path| path.contains("/web-replica-")), "{made:?}");
