@@ -47,7 +47,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// A check that runs only if it is named.
-const DRIVERS: &str = "drivers";
+pub(crate) const DRIVERS: &str = "drivers";
 
 /// Runs the named checks, or all. Returns whether none failed.
 pub(crate) fn run(names: &[&str]) -> Result<bool> {
@@ -196,7 +196,7 @@ fn drivers() -> Result<Outcome> {
     if let Err(error) = Tools::of(&["cpi", "csi", "csi-provisioner"]) {
         return Ok(Outcome::Skipped(format!("the drivers cannot be built: {error:#}")));
     }
-    let tests = ["test", "--workspace", "--test", "drivers", "--", "--ignored", "--test-threads=1"];
+    let tests = ["test", "--workspace", "--test", DRIVERS, "--", "--ignored", "--test-threads=1"];
     check_command(cargo()?.args(tests))
 }
 

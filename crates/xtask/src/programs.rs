@@ -147,6 +147,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::checks::DRIVERS;
 
     #[test]
     fn every_test_of_e2e_is_run_by_a_command() {
@@ -155,6 +156,6 @@ mod tests {
             files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned()).collect();
         let files: BTreeSet<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
         let of = OPERATORS.iter().flat_map(|operator| operator.tests.iter().chain(operator.checks));
-        assert_eq!(files, of.chain(SHARED).chain(&["drivers"]).copied().collect());
+        assert_eq!(files, of.chain(SHARED).chain(&[DRIVERS]).copied().collect());
     }
 }

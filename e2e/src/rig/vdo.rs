@@ -222,6 +222,19 @@ impl VdoRig {
         Ok(image.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Waits until the image of CPI ends so.
+    ///
+    /// # Errors
+    /// If that takes longer than `patience`; the error has the image.
+    pub async fn cpi_becomes(&self, end: &str, patience: Duration) -> Result<()> {
+        eventually(&format!("the image of CPI ends with {end}"), patience, async || {
+            let image = self.image("kube-system", "daemonset", "vsphere-cloud-controller-manager").await?;
+            ensure!(image.ends_with(end), "it is {image}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Waits until a condition of the VDOConfig has this reason.
     ///
     /// # Errors

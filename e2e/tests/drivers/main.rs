@@ -48,14 +48,7 @@ async fn the_real_drivers_are_installed_kept_upgraded_and_removed() {
 
     // A newer version of CPI, which sets a new Node up.
     rig.write_matrix(&rig.real_matrix(&tools, &["1.36.0", "1.36.1"]).unwrap()).await.unwrap();
-    let daemon_set = ("kube-system", "daemonset", "vsphere-cloud-controller-manager");
-    eventually("CPI has the newer image", PATIENCE, async || {
-        let image = rig.image(daemon_set.0, daemon_set.1, daemon_set.2).await?;
-        anyhow::ensure!(image.ends_with(":v1.36.1"), "{image}");
-        Ok(Some(()))
-    })
-    .await
-    .unwrap();
+    rig.cpi_becomes(":v1.36.1", PATIENCE).await.unwrap();
     rig.add_machine(4).await.unwrap();
     rig.join(4).await.unwrap();
     rig.is_set_up(4).await.unwrap();

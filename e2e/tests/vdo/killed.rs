@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use e2e::{PATIENCE, Rig as _, VdoRig};
-use testbed::{ApiProxy, eventually};
+use testbed::ApiProxy;
 
 use crate::manifests::matrix;
 
@@ -11,7 +11,6 @@ use crate::manifests::matrix;
 const CHANGES: u32 = 1;
 /// The least number of kills: fewer are no proof.
 const KILLS: u32 = 15;
-const CPI: (&str, &str, &str) = ("kube-system", "daemonset", "vsphere-cloud-controller-manager");
 
 /// Runs the operator behind the proxy, and starts it again whenever it is killed.
 async fn keep_running(rig: &VdoRig, proxy: &ApiProxy, kills: &Cell<u32>) {
@@ -35,13 +34,7 @@ async fn whole_life(rig: &VdoRig) -> [std::collections::BTreeMap<String, serde_j
     rig.settled(PATIENCE).await.unwrap();
     let installed = rig.drivers().await.unwrap();
     rig.write_matrix(&matrix(rig, &["1.36.0", "1.36.1"])).await.unwrap();
-    eventually("CPI is upgraded", PATIENCE, async || {
-        let image = rig.image(CPI.0, CPI.1, CPI.2).await?;
-        anyhow::ensure!(image.ends_with(":v1.36.1"), "{image}");
-        Ok(Some(()))
-    })
-    .await
-    .unwrap();
+    rig.cpi_becomes(":v1.36.1", PATIENCE).await.unwrap();
     rig.settled(PATIENCE).await.unwrap();
     let upgraded = rig.drivers().await.unwrap();
     rig.delete("vdo").await.unwrap();

@@ -51,11 +51,11 @@ async fn drivers_are_installed_kept_upgraded_and_removed() {
     rig.kubectl(&["-n", CPI.0, "set", "image", "daemonset/vsphere-cloud-controller-manager", "*=other:v1"])
         .await
         .unwrap();
-    image_becomes(&rig, ":v1.36.0").await;
+    rig.cpi_becomes(":v1.36.0", PATIENCE).await.unwrap();
 
     // A newer version in the matrix: CPI moves on.
     rig.write_matrix(&matrix(&rig, &["1.36.0", "1.36.1"])).await.unwrap();
-    image_becomes(&rig, ":v1.36.1").await;
+    rig.cpi_becomes(":v1.36.1", PATIENCE).await.unwrap();
     rig.settled(PATIENCE).await.unwrap();
 
     are_removed(&rig).await;
@@ -101,14 +101,4 @@ async fn are_removed(rig: &VdoRig) {
 fn writes(rig: &VdoRig) -> usize {
     let requests = rig.requests().unwrap();
     requests.iter().filter(|event| event.is_write() && event.user == rig.account()).count()
-}
-
-async fn image_becomes(rig: &VdoRig, end: &str) {
-    eventually("CPI has the image", PATIENCE, async || {
-        let image = rig.image(CPI.0, CPI.1, CPI.2).await?;
-        anyhow::ensure!(image.ends_with(end), "{image}");
-        Ok(Some(()))
-    })
-    .await
-    .unwrap();
 }

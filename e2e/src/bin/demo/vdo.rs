@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use e2e::{Launch, Rig as _, Site, VdoRig};
 use serde_json::{Value, json};
 use testbed::{PodRunner, Tools, eventually};
@@ -119,7 +119,7 @@ impl Demo for VdoDemo {
             2 => {
                 let change = format!("-n kube-system set image daemonset/{CPI} *=other:v1");
                 stage.screen.kubectl(self, &change).await?;
-                stage.screen.during(self, self.image_becomes(":v1.36.0")).await
+                stage.screen.during(self, self.rig.cpi_becomes(":v1.36.0", PATIENCE)).await
             }
             3 => self.upgrade(stage).await,
             4 => self.configure(stage).await,
@@ -198,7 +198,7 @@ impl VdoDemo {
         self.rig.write_matrix(&self.matrix(&["1.36.0", "1.36.1"])?).await?;
         stage.operator = self.site().spawn(&self.launch())?;
         stage.screen.say(&format!("the operator runs again, as process {}", stage.operator.process.pid()));
-        stage.screen.during(self, self.image_becomes(":v1.36.1")).await?;
+        stage.screen.during(self, self.rig.cpi_becomes(":v1.36.1", PATIENCE)).await?;
         stage.screen.during(self, self.rig.settled(PATIENCE)).await?;
         let get = format!(
             "-n kube-system get daemonset {CPI} -o jsonpath={{.spec.template.spec.containers[*].image}}"
@@ -260,14 +260,5 @@ impl VdoDemo {
     async fn condition(&self, stage: &mut Stage, type_: &str) -> Result<()> {
         let path = format!("jsonpath={{.status.conditions[?(@.type=={type_:?})].message}}");
         stage.screen.kubectl(self, &format!("get vdoconfig vdo -o {path}")).await
-    }
-
-    async fn image_becomes(&self, end: &str) -> Result<()> {
-        eventually("CPI has the image", PATIENCE, async || {
-            let image = self.rig.image("kube-system", "daemonset", CPI).await.context("CPI")?;
-            ensure!(image.ends_with(end), "it is {image}");
-            Ok(Some(()))
-        })
-        .await
     }
 }

@@ -250,9 +250,7 @@ fn notice(cluster: &Key, found: &Found) -> Option<Notice> {
 
 #[cfg(test)]
 mod tests {
-    use infra_clients::avi;
-
-    use infra_clients::avi::Kind;
+    use infra_clients::avi::{self, Kind};
 
     use super::*;
 

@@ -135,8 +135,8 @@ pub fn asks_for(cluster: &Cluster, adc: &AkoDeploymentConfig) -> bool {
     asks.is_some() && asks == adc.metadata.name.as_deref()
 }
 
-/// Returns whether a person has taken the finalizer off a Cluster with AKO: the operator takes the condition off first. `clusterctl move` pauses
-/// the Cluster before it takes the finalizer.
+/// Returns whether a person has taken the finalizer off a Cluster with AKO: before the operator does, the condition goes or says that AKO has
+/// left. `clusterctl move` pauses the Cluster before it takes the finalizer.
 #[must_use]
 pub fn is_stripped(cluster: &Cluster) -> bool {
     let lives = !cluster.is_deleting() && !cluster.is_paused();

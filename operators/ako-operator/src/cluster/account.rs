@@ -39,7 +39,9 @@ impl Clusters {
         if let Some(of) = &adc.spec.workload_credential_ref {
             return Ok(match self.secrets.workload(of, &none.ca_pem).await? {
                 Ok(credentials) => (Account::Other, credentials),
-                Err(message) => (Account::Refused { reason: reason::CREDENTIALS_MISSING, message }, none),
+                Err(message) => {
+                    (Account::Refused(Problem { reason: reason::CREDENTIALS_MISSING, message }), none)
+                }
             });
         }
         let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;

@@ -16,7 +16,6 @@ use super::seen::Obstacle;
 use crate::adc::tenants;
 use crate::api::{AkoDeploymentConfig, Place};
 use crate::delivery::{Way, awaited_kinds, form_of, try_out};
-use crate::problem::Problem;
 use crate::user::account::Account;
 
 impl Clusters {
@@ -29,10 +28,8 @@ impl Clusters {
         client: &Client,
     ) -> Result<(), String> {
         let offered = offered.as_ref().map_err(|obstacle| obstacle.problem().message.clone())?;
-        if let Account::Refused { message, .. } | Account::Waits(Problem { message, .. }, _) =
-            &offered.account
-        {
-            return Err(message.clone());
+        if let Account::Refused(problem) | Account::Waits(problem, _) = &offered.account {
+            return Err(problem.message.clone());
         }
         let way = self.ways.of(cluster);
         // Ready says that one way works, which may be that of other Clusters.

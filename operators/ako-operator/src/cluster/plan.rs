@@ -254,7 +254,7 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
     }
     match &seen.account {
         Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)).into(),
-        Account::Refused { reason, message } => {
+        Account::Refused(Problem { reason, message }) => {
             return Turn::Blocked { reason, message: message.clone() }.into();
         }
         Account::Waits(Problem { reason, message }, after) => {

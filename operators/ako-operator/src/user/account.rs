@@ -28,12 +28,7 @@ pub enum Account {
     /// This, after that time.
     Waits(Problem, Duration),
     /// A person has to do something.
-    Refused {
-        /// The reason.
-        reason: &'static str,
-        /// What is wrong, and what to do.
-        message: String,
-    },
+    Refused(Problem),
 }
 
 /// A step on the way to a user.
@@ -76,7 +71,7 @@ pub struct Known<'a> {
 pub fn decide(known: &Known<'_>) -> Account {
     let Some(secret) = known.secret else { return Account::Do(Step::Draw) };
     if let Some(message) = foreign(known.user, secret) {
-        return Account::Refused { reason: reason::USER_SECRET_TAKEN, message };
+        return Account::Refused(Problem { reason: reason::USER_SECRET_TAKEN, message });
     }
     let has = |key| text(secret, key).is_some();
     if has(NEXT_PASSWORD) {
@@ -217,7 +212,7 @@ mod tests {
         for (secret, words) in
             [(&opaque, "has the type \"Opaque\""), (&other, "names the AVI user \"another-user\"")]
         {
-            let Account::Refused { reason, message } = decide(&known(Some(secret))) else {
+            let Account::Refused(Problem { reason, message }) = decide(&known(Some(secret))) else {
                 panic!("{words}")
             };
             assert_eq!(reason, "AviUserSecretTaken");

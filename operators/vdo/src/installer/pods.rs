@@ -188,11 +188,7 @@ fn wrong(status: &ContainerStatus) -> Option<(String, Option<Log>)> {
             return Some((format!("its container {name} cannot start: {reason}: {}", cut(message)), None));
         }
     }
-    let failed = |code: i32| code != 0;
-    let last = ended.or(ended_before).filter(|last| failed(last.exit_code))?;
-    if status.ready {
-        return None;
-    }
+    let last = ended.or(ended_before).filter(|last| last.exit_code != 0 && !status.ready)?;
     let log = Log { container: name.clone(), is_previous: ended.is_none() };
     let what = if last.reason.as_deref() == Some("OOMKilled") {
         format!("its container {name} ends again and again, as it needs more memory than its limit")

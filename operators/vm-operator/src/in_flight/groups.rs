@@ -113,19 +113,21 @@ impl InFlight {
 
     /// Records that the group waits for this refresh of the inventory.
     pub fn group_refreshing(&self, uid: &str, key: &Key, ticket: Ticket) {
+        self.await_refresh(uid, key, ticket, |entry| entry.refresh = Some(ticket));
+    }
+
+    /// Has the group woken when this refresh of the inventory is served, and changes its entry.
+    fn await_refresh(&self, uid: &str, key: &Key, ticket: Ticket, change: impl FnOnce(&mut GroupEntry)) {
         let mut inner = self.lock();
         inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
-        inner.groups.entry(uid.to_owned()).or_default().refresh = Some(ticket);
+        change(inner.groups.entry(uid.to_owned()).or_default());
         inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
     }
 
     /// Records that VmInstances to remove are chosen after this refresh of the inventory, for the group of this generation.
     pub fn choosing(&self, uid: &str, key: &Key, generation: i64, ticket: Ticket) {
-        let mut inner = self.lock();
-        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
         let census = Census { generation, ticket, repeats: 0 };
-        inner.groups.entry(uid.to_owned()).or_default().census = Some(census);
-        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+        self.await_refresh(uid, key, ticket, |entry| entry.census = Some(census));
     }
 
     /// Records that machines are looked up again before VmInstances to remove are chosen.
@@ -157,11 +159,9 @@ impl InFlight {
 
     /// Records that the machines of the original operator are looked for after this refresh of the inventory.
     pub fn refresh_originals(&self, uid: &str, key: &Key, ticket: Ticket) {
-        let mut inner = self.lock();
-        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
-        let entry = inner.groups.entry(uid.to_owned()).or_default();
-        entry.originals.get_or_insert_default().refresh = Some(ticket);
-        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+        self.await_refresh(uid, key, ticket, |entry| {
+            entry.originals.get_or_insert_default().refresh = Some(ticket);
+        });
     }
 
     /// Records that the finalizer of the original operator is removed.

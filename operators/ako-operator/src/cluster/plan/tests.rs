@@ -306,7 +306,7 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
     };
     let foreign =
         Delivery::Of(Difference { foreign: vec![set(Cleanup::Silent).target], ..Difference::default() });
-    let refused = Account::Refused { reason: reason::USER_SECRET_TAKEN, message: String::new() };
+    let refused = Account::Refused(Problem { reason: reason::USER_SECRET_TAKEN, message: String::new() });
     let namesake = Some(Key::new("b", "c"));
     check(vec![
         ("no Secret", lacks(settled()), "Draw"),
