@@ -1,11 +1,14 @@
 //! The kinds of AKO: the operator delivers their definitions with AKO, or says which ones a workload cluster lacks.
 
 use std::fs;
+use std::pin::pin;
 
 use e2e::Guest;
+use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::DeleteParams;
+use kube::runtime::{WatchStreamExt, watcher};
 
 use super::*;
 
@@ -60,9 +63,13 @@ async fn a_definition_that_is_deleted_again_and_again_is_named() {
     let name = "hostrules.ako.vmware.com";
     let definitions: Api<CustomResourceDefinition> = Api::all(walk.workload.plane().client());
     let deletes = async {
-        loop {
-            // Mostly it is gone already.
-            let _ = definitions.delete(name, &DeleteParams::default()).await;
+        // As soon as it is written, and once for each write: requests without a pause would hold its deletion up.
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut written = pin!(watcher(definitions.clone(), config).applied_objects());
+        while let Some(definition) = written.next().await {
+            if definition.unwrap().metadata.deletion_timestamp.is_none() {
+                definitions.delete(name, &DeleteParams::default()).await.unwrap();
+            }
         }
     };
     let file = walk.rig.bundle().join("hostrules.yaml");
