@@ -127,7 +127,7 @@ async fn a_password_that_avi_refuses_is_not_replaced_again_and_again() {
     let operator = rig.operator().await.unwrap();
     rig.site().apply(None, &rig.config()).await.unwrap();
     avi.fault(Fault::status(400).on("POST", "/api/user"));
-    let _guest = rig.with_ako(rig.cluster("w1", true).await.unwrap()).await.unwrap();
+    let guest = rig.with_ako(rig.cluster("w1", true).await.unwrap()).await.unwrap();
     let is_refused = |condition: &Value| condition["reason"] == "AviRequestInvalid";
     rig.condition_is("w1", "AKOInstalled", is_refused).await.unwrap();
     let tried =
@@ -149,7 +149,26 @@ async fn a_password_that_avi_refuses_is_not_replaced_again_and_again() {
     rig.management.kubectl(&["patch", "secret", "w1-avi-credentials", "-p", &patch]).await.unwrap();
     rig.condition("w1", "AKOInstalled", "True").await.unwrap();
     assert_eq!(tried(), 3, "{:?}", avi.requests());
+
+    // The Secret is restored from before a change.
+    rig.rotate(&guest.workload, "1").await.unwrap();
+    let patch = json!({ "stringData": { "password": "Chosen-by-1-person" } }).to_string();
+    let (before, failed) = (changes(&avi), avi.logins().failed);
+    rig.management.kubectl(&["patch", "secret", "w1-avi-credentials", "-p", &patch]).await.unwrap();
+    eventually("AVI gets another one", PATIENCE, async || Ok((changes(&avi) > before).then_some(())))
+        .await
+        .unwrap();
+    rig.rotate(&guest.workload, "1").await.unwrap();
+    assert_eq!(changes(&avi), before + 1, "{:?}", avi.requests());
+    rig.balance(&guest).await.unwrap();
+    assert_eq!(avi.logins().failed, failed);
     drop(operator);
+}
+
+/// Returns how often a user was changed.
+fn changes(avi: &Control) -> usize {
+    let is_change = |method: &str| ["PUT", "PATCH"].contains(&method);
+    avi.requests().iter().filter(|one| is_change(&one.method) && one.path.starts_with("/api/user/")).count()
 }
 
 /// A Cluster whose AKO has been asked to remove what it made, and does not.

@@ -63,7 +63,7 @@ impl Balanced {
         let endpoints = slice["endpoints"].as_array().unwrap();
         assert_eq!((endpoints.len(), &endpoints[0]["conditions"]["ready"]), (1, &true.into()));
 
-        // As where AKO has not accepted the AviInfraSetting yet.
+        // As by an AKO that has accepted another AviInfraSetting.
         self.rig.give_address(&self.service, "10.92.0.7").await.unwrap();
         self.cluster("it is of another network", "False", "ControlPlaneAddressDiffers").await;
         self.rig.give_address(&self.service, ADDRESS).await.unwrap();
@@ -123,6 +123,10 @@ async fn avi_balances_a_control_plane() {
     let guest = rig.with_ako(rig.balanced_cluster("w1").await.unwrap()).await.unwrap();
     let (cluster, service) = ("cluster/w1".to_owned(), "default-w1-control-plane".to_owned());
     let balanced = Balanced { operator, rig, cluster, service };
+    balanced.cluster("AKO has not accepted the setting", "False", "AviInfraSettingPending").await;
+    let accepted = r#"--patch={"status":{"status":"Accepted"}}"#;
+    let accept = ["patch", "aviinfrasetting", "adc-ais", "--type=merge", accepted];
+    balanced.rig.management.kubectl(&accept).await.unwrap();
 
     let made = balanced.is_set_up().await;
     let Balanced { rig, operator, service, .. } = &balanced;
@@ -130,6 +134,17 @@ async fn avi_balances_a_control_plane() {
     balanced.comes_back(&made).await;
     rig.condition("w1", "AKOInstalled", "True").await.unwrap();
     balanced.is_at_rest().await;
+
+    // The Service goes on naming the AviInfraSetting, which stays until an AKODeploymentConfig of that name has it again.
+    let label = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+    rig.management.kubectl(&["label", "cluster/w1", &format!("{label}-")]).await.unwrap();
+    rig.site().remove("adc").await.unwrap();
+    let setting =
+        ["get", "aviinfrasetting", "adc-ais", "-o", "jsonpath={.metadata.name} {.metadata.ownerReferences}"];
+    assert_eq!(rig.management.kubectl(&setting).await.unwrap(), "adc-ais ");
+    rig.site().apply(None, &config).await.unwrap();
+    rig.site().ready_within("adc", PATIENCE, |_| true).await.unwrap();
+    assert_ne!(rig.management.kubectl(&setting).await.unwrap(), "adc-ais ");
 
     guest.workload.delete().await.unwrap();
     guest.workload.deleted(PATIENCE).await.unwrap();

@@ -23,8 +23,9 @@ use std::sync::Arc;
 
 use infra_clients::capi::Cluster;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use operator_kit::{Foreign, Kit, Notice, Objects, Outcome, Reconciler, Triggers, Turn};
+use operator_kit::{Cache, Foreign, Kit, Notice, Objects, Outcome, Reconciler, Triggers, Turn};
 
 pub use self::memory::Memory;
 use self::plan::{Plan, decide};
@@ -53,6 +54,8 @@ pub struct Adcs {
     pub clusters: Objects<Foreign<Cluster>>,
     /// Wakes Clusters.
     pub cluster_triggers: Triggers<Foreign<Cluster>>,
+    /// Services of type LoadBalancer.
+    pub services: Cache<Service>,
     /// Reads Secrets.
     pub secrets: Arc<Secrets>,
     /// Clients of the controllers.

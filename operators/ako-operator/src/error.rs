@@ -64,6 +64,9 @@ pub enum Error {
         /// What was found, and what to do.
         message: String,
     },
+    /// AVI has a user of the name that a new Cluster's is to have.
+    #[error("{0}")]
+    UserTaken(String),
     /// A Secret went while it was used.
     #[error("{0}")]
     Credentials(String),
@@ -120,6 +123,7 @@ impl ReconcileError for Error {
             Self::Reverted(_) => (reason::OBJECTS_REVERTED, Disposition::NEEDS_HELP),
             Self::Randomness(_) => (reason::NO_RANDOMNESS, Disposition::TRANSIENT),
             Self::PlaceMissing { reason, .. } => (reason, Disposition::NEEDS_HELP),
+            Self::UserTaken(_) => (reason::USER_TAKEN, Disposition::NEEDS_HELP),
             Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
         }
     }
@@ -127,6 +131,7 @@ impl ReconcileError for Error {
     fn reasons() -> Vec<&'static str> {
         let own = &[
             reason::CREDENTIALS_MISSING,
+            reason::USER_TAKEN,
             reason::CLOUD_NOT_FOUND,
             reason::TENANT_NOT_FOUND,
             reason::NOT_KEPT,

@@ -27,6 +27,8 @@ pub enum Live {
         metadata: Box<ObjectMeta>,
         /// Its spec.
         spec: Value,
+        /// What AKO of the management cluster says of it: `status` is `Accepted`, or `Rejected` with an `error`.
+        status: Value,
     },
 }
 
@@ -82,7 +84,7 @@ pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingChan
             object.data = json!({ "spec": wanted });
             Some(InfraSettingChange::Create(Box::new(object)))
         }
-        Live::Present { metadata, spec } => {
+        Live::Present { metadata, spec, .. } => {
             let mut patch = Map::new();
             // One that the original made, or a person, is taken over: AKO finds it by this name.
             let metadata = change_metadata(metadata, &metadata_of(adc));
@@ -99,6 +101,21 @@ pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingChan
             (!patch.is_empty()).then(|| InfraSettingChange::Patch(patch.into()))
         }
     }
+}
+
+/// Returns how it is changed so that it does not go with an AKODeploymentConfig; `None` if it does not.
+#[must_use]
+pub fn release(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingChange> {
+    let Live::Present { metadata, .. } = live else { return None };
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let others: Vec<_> =
+        owners.iter().filter(|owner| Some(&owner.uid) != adc.metadata.uid.as_ref()).collect();
+    (others.len() < owners.len()).then(|| {
+        let version = &metadata.resource_version;
+        InfraSettingChange::Patch(
+            json!({ "metadata": { "resourceVersion": version, "ownerReferences": others } }),
+        )
+    })
 }
 
 /// Returns name, label and owner: it goes with the AKODeploymentConfig.
@@ -163,6 +180,7 @@ pub async fn find(client: &Client, name: &str) -> Result<Live, kube::Error> {
         Ok(found) => Ok(Live::Present {
             metadata: Box::new(found.metadata),
             spec: found.data.get("spec").cloned().unwrap_or_default(),
+            status: found.data.get("status").cloned().unwrap_or_default(),
         }),
         Err(kube::Error::Api(status)) if status.is_not_found() => {
             // For a kind that it does not serve, the API server names nothing.

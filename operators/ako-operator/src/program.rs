@@ -284,6 +284,7 @@ fn adcs(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Adcs {
         triggers: wakes.adcs.clone(),
         clusters: watches.clusters.objects(),
         cluster_triggers: wakes.clusters.clone(),
+        services: watches.services.objects().cache().clone(),
         secrets: Arc::clone(&shared.secrets),
         connections: Arc::clone(&shared.connections),
         vcenters: Arc::clone(&shared.vcenters),

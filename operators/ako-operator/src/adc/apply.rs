@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use infra_clients::Failure as _;
 use infra_clients::avi::objects::{Network, Role};
 use infra_clients::avi::{
-    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, ROLE, Ref, SE_GROUP, Scope,
+    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, Kind as Refusal, NETWORK, Query, ROLE, Ref, SE_GROUP,
+    Scope,
 };
 use kube::ResourceExt;
+use operator_kit::names::first_few;
 use operator_kit::{Key, KitError, Notice};
 use serde_json::json;
 
@@ -49,6 +52,15 @@ impl Adcs {
                 let name = infra_setting::name_of(&adc.name_any());
                 infra_setting::apply(&self.kit.client(), &self.manager, &name, &change).await?;
                 return Ok(None);
+            }
+            Plan::ReleaseInfra { change, services } => {
+                let name = infra_setting::name_of(&adc.name_any());
+                infra_setting::apply(&self.kit.client(), &self.manager, &name, &change).await?;
+                let message = format!(
+                    "the AviInfraSetting {name} stays, as Services of control planes name it: {}; delete it once they are gone",
+                    first_few(&services)
+                );
+                return Ok(Some(Notice::normal(reason::INFRA_SETTING_KEPT, message)));
             }
             Plan::AskVcenter => {
                 self.ask_vcenter(adc).await?;
@@ -141,8 +153,22 @@ impl Adcs {
             };
             existing(api.update(ROLE, &known.uuid, edit).await)?;
         }
-        for known in change.removed.roles.iter().filter_map(|name| roles.get(name)) {
-            api.delete(ROLE, &known.uuid).await?;
+        let mut kept = Vec::new();
+        for (name, known) in change.removed.roles.iter().filter_map(|name| Some((name, roles.get(name)?))) {
+            match api.delete(ROLE, &known.uuid).await {
+                // The Clusters' own users have gone before.
+                Err(error) if error.kind() == Refusal::Conflict && !error.in_doubt() => {
+                    self.memory.keep_role(&uid, name);
+                    kept.push(format!(
+                        "the role {name} stays on AVI, as users of others have it ({})",
+                        error.text()
+                    ));
+                }
+                deleted => drop(deleted?),
+            }
+        }
+        if !kept.is_empty() {
+            return Ok(Notice::warning(reason::ROLE_KEPT, kept.join("; ")));
         }
         let described = change.describe(names);
         if is_repeated {

@@ -8,8 +8,8 @@ use operator_kit::{Foreign, Key};
 
 use super::seen::Departing;
 use crate::api::{
-    AkoDeploymentConfig, Place, SYSTEM_NAMESPACE, Works, find_elsewhere, find_namesake, is_held, is_stripped,
-    recorded, unrecorded,
+    AkoDeploymentConfig, Place, SYSTEM_NAMESPACE, Works, find_elsewhere, find_namesake, has_lost_finalizer,
+    is_held, is_stripped, recorded, unrecorded,
 };
 use crate::selection::{Configs, is_of};
 
@@ -108,7 +108,7 @@ impl<'a> Record<'a> {
     /// Returns whether a Cluster has no AKO whose record is gone: the finalizer comes after the record.
     fn is_free(&self, cluster: &Cluster) -> bool {
         let is_recorded = || self.all.iter().any(|adc| adc.has_recorded(&Key::of(cluster)));
-        !is_held(&cluster.metadata) && !is_stripped(cluster) || is_recorded()
+        !is_held(&cluster.metadata) && !has_lost_finalizer(cluster) || is_recorded()
     }
 
     /// Returns whether what AVI has by the names of a Cluster can only be what was delivered from here.
@@ -316,17 +316,18 @@ mod tests {
         let (a, b) = (adc("a", "t", &["n/c"]), adc("b", "other", &[]));
         let (recorded, free) = (Configs::of([Arc::clone(&a), Arc::clone(&b)]), Configs::of([Arc::clone(&b)]));
         let paused = json!({ "cluster.x-k8s.io/paused": "" });
-        for (what, cluster, stays) in [
-            ("it has AKO", of("True", &json!({})), true),
-            ("AKO has left it", of("False", &json!({})), false),
-            ("it is on its way to another management cluster", of("True", &paused), false),
+        for (what, cluster, stays, is_free) in [
+            ("it has AKO", of("True", &json!({})), true, false),
+            ("AKO has left it", of("False", &json!({})), false, true),
+            // A move that breaks leaves it there.
+            ("it is on its way to another management cluster", of("True", &paused), false, false),
         ] {
             let found = |adc: &Arc<_>, all| {
                 deliveries(adc, all, vec![Arc::clone(&cluster)], |_| true, |_| false, |_| None).delivered
             };
             assert_eq!(found(&a, &recorded) == ["n/c"], stays, "{what}");
             assert_eq!(found(&b, &recorded), [""; 0], "{what}");
-            assert_eq!(found(&b, &free) == ["n/c"], !stays, "{what}, and its record is gone");
+            assert_eq!(found(&b, &free) == ["n/c"], is_free, "{what}, and its record is gone");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What this process remembers of AVI: the last answer for each AKODeploymentConfig, and the last change.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use operator_kit::Key;
@@ -34,6 +34,7 @@ struct Entry {
     task: Option<Running>,
     group_change: Option<port_groups::PortGroupChange>,
     unsettled: BTreeMap<String, Unsettled>,
+    kept_roles: BTreeSet<String>,
 }
 
 impl Memory {
@@ -95,6 +96,16 @@ impl Memory {
     pub(super) fn changes_tenants(&self, uid: &str, change: &tenants::TenantChange) -> bool {
         let last = self.entries().entry(uid.to_owned()).or_default().tenants.replace(change.clone());
         last.as_ref() == Some(change)
+    }
+
+    /// Remembers that AVI does not remove a role, as users of others have it.
+    pub(super) fn keep_role(&self, uid: &str, name: &str) {
+        self.entries().entry(uid.to_owned()).or_default().kept_roles.insert(name.to_owned());
+    }
+
+    /// Returns the roles that AVI does not remove, as users of others have them.
+    pub(super) fn kept_roles(&self, uid: &str) -> BTreeSet<String> {
+        self.entries().get(uid).map(|entry| entry.kept_roles.clone()).unwrap_or_default()
     }
 
     /// Returns the last answer of the vCenter.

@@ -1,6 +1,7 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
 use infra_clients::capi::Cluster;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use operator_kit::Key;
 
@@ -10,6 +11,7 @@ use super::record::Claims;
 use super::seen::{Basis, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
 use crate::delivery::{Way, refusal};
+use crate::endpoint::objects::INFRA_ANNOTATION;
 use crate::error::Error;
 use crate::infra_setting;
 use crate::problem::Problem;
@@ -54,7 +56,8 @@ impl Adcs {
                 refusal => refusal,
             },
         };
-        let infra = self.infra_setting(adc).await?;
+        let balanced = if is_deleting { self.balanced(&name) } else { Vec::new() };
+        let infra = if is_deleting && balanced.is_empty() { None } else { self.infra_setting(adc).await? };
         Ok(Seen {
             groups: self.look_at_groups(adc, &claimed).await?,
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
@@ -71,6 +74,8 @@ impl Adcs {
             unread: all.unread,
             others,
             infra,
+            balanced,
+            kept_roles: self.memory.kept_roles(&uid),
         })
     }
 
@@ -95,9 +100,20 @@ impl Adcs {
         Ok(missing.map(|message| Problem { reason: reason::CREDENTIALS_MISSING, message }))
     }
 
-    /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one and is not being deleted.
+    /// Returns the Services that name the AviInfraSetting of this AKODeploymentConfig.
+    fn balanced(&self, adc: &str) -> Vec<String> {
+        let setting = infra_setting::name_of(adc);
+        let is_named = |service: &Service| service.annotations().get(INFRA_ANNOTATION) == Some(&setting);
+        let services = self.services.all();
+        let mut named: Vec<_> =
+            services.iter().filter(|of| is_named(of)).map(|of| Key::of(&**of).to_string()).collect();
+        named.sort();
+        named
+    }
+
+    /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one.
     async fn infra_setting(&self, adc: &AkoDeploymentConfig) -> Result<Option<infra_setting::Live>, Error> {
-        if adc.metadata.deletion_timestamp.is_some() || !infra_setting::is_asked_for(&adc.spec) {
+        if !infra_setting::is_asked_for(&adc.spec) {
             return Ok(None);
         }
         let name = infra_setting::name_of(&adc.name_any());

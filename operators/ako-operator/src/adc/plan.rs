@@ -74,6 +74,13 @@ pub enum Plan {
     Configure(Box<AviChange>),
     /// Changes the AviInfraSetting in the management cluster.
     Infra(infra_setting::InfraSettingChange),
+    /// Lets the AviInfraSetting stay.
+    ReleaseInfra {
+        /// The change of it.
+        change: infra_setting::InfraSettingChange,
+        /// The Services that name it.
+        services: Vec<String>,
+    },
 }
 
 /// Decides what to do next.
@@ -106,6 +113,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     let present = present(facts);
     let mut record = settle(&mine, &wished, &present, &seen.claimed, &seen.released);
     record.tenants.retain(|name| !tenants::is_of_others(facts, name));
+    record.roles.retain(|name| !seen.kept_roles.contains(name) || wished.roles.contains(name));
     if record != mine {
         return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
@@ -249,6 +257,9 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
     if is_deleting && !seen.delivered.is_empty() {
         return Some(lost::block_deletion(seen).unwrap_or_else(|| block_deletion(&seen.delivered)));
     }
+    if let Some(turn) = release_setting(adc, seen) {
+        return Some(turn);
+    }
     if is_deleting && seen.is_forced {
         return Some(Turn::Gone);
     }
@@ -333,6 +344,14 @@ fn block_deletion(clusters: &[String]) -> Turn<Plan> {
         first_few(clusters)
     );
     Turn::Blocked { reason: reason::IN_USE, message }
+}
+
+/// Lets the AviInfraSetting of a deleted one stay where Services of control planes name it: without it, AKO would move them to the network of
+/// its own settings.
+fn release_setting(adc: &AkoDeploymentConfig, seen: &Seen) -> Option<Turn<Plan>> {
+    let live = seen.infra.as_ref().filter(|_| !seen.balanced.is_empty())?;
+    let change = infra_setting::release(adc, live)?;
+    Some(Turn::LookAgain(Plan::ReleaseInfra { change, services: seen.balanced.clone() }))
 }
 
 /// Returns what of the spec AVI does not have.

@@ -45,6 +45,10 @@ pub struct Seen {
     pub others: Vec<(String, Items)>,
     /// Its AviInfraSetting in the management cluster, where it asks for one.
     pub infra: Option<infra_setting::Live>,
+    /// The Services of control planes that name it, as `namespace/name`, in order; only where the AKODeploymentConfig is being deleted.
+    pub balanced: Vec<String>,
+    /// Names of roles that AVI does not remove, as users of others have them.
+    pub kept_roles: BTreeSet<String>,
     /// Its port groups.
     pub groups: port_groups::Seen,
 }

@@ -21,8 +21,8 @@ pub use extra::{
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
 pub use place::{
-    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, is_stripped, recorded, says_leaving,
-    says_nowhere, unrecorded,
+    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, has_lost_finalizer, is_stripped,
+    may_have_had_ako, recorded, says_leaving, says_nowhere, unrecorded,
 };
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 

@@ -135,20 +135,26 @@ pub fn asks_for(cluster: &Cluster, adc: &AkoDeploymentConfig) -> bool {
     asks.is_some() && asks == adc.metadata.name.as_deref()
 }
 
-/// Returns whether a person has taken the finalizer off a Cluster with AKO: before the operator does, the condition goes or says that AKO has
-/// left. `clusterctl move` pauses the Cluster before it takes the finalizer.
+/// Returns whether a person has taken the finalizer off a Cluster with AKO. `clusterctl move` pauses the Cluster before it takes the finalizer.
 #[must_use]
 pub fn is_stripped(cluster: &Cluster) -> bool {
-    let lives = !cluster.is_deleting() && !cluster.is_paused();
+    has_lost_finalizer(cluster) && !cluster.is_paused()
+}
+
+/// Returns whether another program has taken the finalizer off a Cluster with AKO: before the operator does, the condition goes or says that AKO
+/// has left.
+#[must_use]
+pub fn has_lost_finalizer(cluster: &Cluster) -> bool {
     let has_ako = cluster
         .conditions
         .get(condition::AKO_INSTALLED)
         .is_some_and(|said| said.is_true() || [reason::LEAVING, reason::TO_LEAVE].contains(&&*said.reason));
-    lives && !is_held(&cluster.metadata) && has_ako
+    !cluster.is_deleting() && !is_held(&cluster.metadata) && has_ako
 }
 
 /// Returns whether AKO may have made something for a Cluster, as its condition says.
-fn may_have_had_ako(cluster: &Cluster) -> bool {
+#[must_use]
+pub fn may_have_had_ako(cluster: &Cluster) -> bool {
     let said = cluster.conditions.get(condition::AKO_INSTALLED);
     said.is_some_and(|said| !says_nowhere(said.status == ConditionStatus::False, &said.reason))
 }
@@ -157,7 +163,8 @@ fn may_have_had_ako(cluster: &Cluster) -> bool {
 /// waits in between is said with another status than False.
 #[must_use]
 pub fn says_nowhere(is_false: bool, reason: &str) -> bool {
-    is_false && [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY, reason::LEFT].contains(&reason)
+    let waits = [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY, reason::USER_TAKEN, reason::LEFT];
+    is_false && waits.contains(&reason)
 }
 
 /// Returns whether the reason of a condition `AKOInstalled` says that AKO has begun to leave. `is_held`: whether its Cluster has the finalizer;

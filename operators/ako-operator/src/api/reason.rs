@@ -39,6 +39,12 @@ operator_kit::reasons! {
     TO_LEAVE = "AKOToLeave";
     /// AKO leaves a Cluster, or has left it.
     LEAVING = "AKOLeaving";
+    /// An event: a role that the operator made stays on AVI, as users of others have it.
+    ROLE_KEPT = "AviRoleKept";
+    /// An event: the AviInfraSetting of a deleted AKODeploymentConfig stays, as Services of control planes name it.
+    INFRA_SETTING_KEPT = "AviInfraSettingKept";
+    /// AVI has a user of the name that a new Cluster's is to have.
+    USER_TAKEN = "AviUserTaken";
     /// AKO has left a Cluster that lives on, and nothing of it is left: its finalizer goes next.
     LEFT = "AKOLeft";
     /// AKO removes what it made on AVI.
@@ -157,6 +163,8 @@ operator_kit::reasons! {
     NO_ADDRESSES = "ControlPlaneMachinesWithoutAddress";
     /// The AviInfraSetting for the control plane's Service does not exist yet.
     INFRA_SETTING_MISSING = "AviInfraSettingMissing";
+    /// AKO of the management cluster has not accepted the AviInfraSetting for the control plane's Service yet.
+    INFRA_SETTING_PENDING = "AviInfraSettingPending";
     /// No AKODeploymentConfig selects a management cluster whose control plane AVI is to balance, or a Cluster that has AKO.
     ADC_MISSING = "AKODeploymentConfigMissing";
 }

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::Clusters;
 use super::glance::avi_name;
+use super::observe::Offered;
 use crate::adc::seen::{Answer, Facts};
 use crate::adc::tenants;
-use crate::api::{AkoDeploymentConfig, Place, ROTATE_ANNOTATION, SYSTEM_NAMESPACE, reason};
+use crate::api::{AkoDeploymentConfig, Place, ROTATE_ANNOTATION, SYSTEM_NAMESPACE, may_have_had_ako, reason};
 use crate::delivery::Credentials;
 use crate::error::Error;
 use crate::problem::Problem;
@@ -72,9 +73,15 @@ impl Clusters {
         let admin = self.secrets.admin(&adc.spec).await?.map_err(Error::Credentials)?;
         let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
         match (step, secret) {
+            (Step::Begin, None) => {
+                let client =
+                    self.connections.client(&adc.uid().unwrap_or_default(), &adc.spec.controller, &admin)?;
+                check_free(cluster, &client).await?;
+                self.draw(cluster, None, &admin.credentials.ca_pem).await
+            }
             (Step::Draw, secret) => self.draw(cluster, secret.as_ref(), &admin.credentials.ca_pem).await,
             (Step::Ensure, Some(secret)) => self.ensure(cluster, adc, &admin, &secret).await,
-            (Step::Ensure, None) => Err(KitError::StillChanging.into()),
+            (Step::Begin, Some(_)) | (Step::Ensure, None) => Err(KitError::StillChanging.into()),
         }
     }
 
@@ -137,6 +144,9 @@ impl Clusters {
             }
             Err(error) => return Err(error.into()),
         };
+        if done == Done::Made || wanted.is_changed {
+            self.memory.password_set(cluster, &wanted.password);
+        }
         let secret = match account::settled(secret, &admin.credentials.ca_pem) {
             Some(patch) => self.patch_secret(cluster, secret, patch).await?,
             None => secret.clone(),
@@ -153,11 +163,34 @@ impl Clusters {
         })
     }
 
+    /// Returns what has to be done about a Cluster's user where AKO has another password than its Secret: nothing says that AVI has that of a
+    /// Secret which was restored from before a change.
+    pub(super) fn with_delivered(
+        &self,
+        cluster: &Cluster,
+        offered: &Offered,
+        delivered: Option<&str>,
+    ) -> Account {
+        let password = &offered.install.credentials.password;
+        let is_other = delivered.is_some_and(|delivered| delivered != password.expose());
+        if offered.account == Account::Ready && is_other && !self.memory.has_set(cluster, password) {
+            return Account::Do(Step::Draw);
+        }
+        offered.account.clone()
+    }
+
     /// Returns whether the Secret of a Cluster's user is there.
     pub(super) async fn has_user_secret(&self, cluster: &Cluster) -> Result<bool, Error> {
         let user = user_name(cluster.namespace(), cluster.name());
         let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
         Ok(secret.is_some_and(|secret| account::foreign(&user, &secret).is_none()))
+    }
+
+    /// Returns whether something of a Cluster that AKO leaves may be on AVI. The Secret of its user is made before anything is made there.
+    pub(super) async fn may_be_on_avi(&self, cluster: &Cluster) -> Result<bool, Error> {
+        let has_own_user = cluster.namespace() != SYSTEM_NAMESPACE
+            && self.recorded(cluster).is_some_and(|adc| adc.spec.workload_credential_ref.is_none());
+        Ok(!has_own_user || may_have_had_ako(cluster) || self.has_user_secret(cluster).await?)
     }
 
     /// Removes the user of a Cluster from AVI, then its Secret.
@@ -237,6 +270,20 @@ impl Clusters {
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
         Ok(self.users(cluster).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await?)
     }
+}
+
+/// Checks that AVI has no user of the name that a new Cluster's is to have.
+async fn check_free(cluster: &Cluster, avi: &Avi) -> Result<(), Error> {
+    let (namespace, name) = (cluster.namespace(), cluster.name());
+    let user = user_name(namespace, name);
+    if !avi::exists(avi, &user).await? {
+        return Ok(());
+    }
+    Err(Error::UserTaken(format!(
+        "AVI has a user {user} already, and this Cluster has had no AKO: a Cluster {namespace}/{name} of another management cluster may use \
+         it, and what AKO makes for the two has the same marks. Give this Cluster another name or namespace; or remove the user on AVI, if \
+         nothing uses it"
+    )))
 }
 
 /// Returns what a look at the user on AVI depends on.

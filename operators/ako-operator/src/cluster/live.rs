@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use infra_clients::capi::{self, Kind};
 use kube::api::Patch;
@@ -80,6 +81,13 @@ impl Live {
         let target = removal().into_iter().find(|target| target.name == CONFIG_MAP)?;
         let config = self.get(&target)?;
         Some((target, config))
+    }
+
+    /// Returns the password with which AKO logs in.
+    pub(super) fn password(&self) -> Option<String> {
+        let target = removal().into_iter().find(|target| target.name == delivery::SECRET)?;
+        let encoded = self.get(&target)?.data["data"]["password"].as_str()?;
+        String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()
     }
 
     /// Returns whether something of a direct delivery is there.

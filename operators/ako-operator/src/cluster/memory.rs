@@ -1,9 +1,11 @@
 //! What this process remembers of Clusters: nothing that it would miss after a restart.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use infra_clients::Secret;
 use infra_clients::capi::Cluster;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -34,6 +36,8 @@ struct Entry {
     is_purged: bool,
     checked: Option<(String, Timestamp)>,
     refused: Option<Refused>,
+    /// Hash of the password that AVI has got for the user.
+    password: Option<u64>,
     is_user_removed: bool,
     stored: Stored,
     writes: Writes,
@@ -85,6 +89,18 @@ impl Memory {
             entry.checked = Some((basis, now));
             entry.is_user_removed = false;
         });
+    }
+
+    /// Remembers that AVI has got this password for the user of the Cluster.
+    pub(super) fn password_set(&self, cluster: &Cluster, password: &Secret) {
+        self.change(cluster, |entry| entry.password = Some(hash(password)));
+    }
+
+    /// Returns whether AVI has got this password for the user of the Cluster, and no other one since.
+    pub(super) fn has_set(&self, cluster: &Cluster, password: &Secret) -> bool {
+        let entries = self.lock();
+        let entry = entries.get(&cluster.uid().unwrap_or_default());
+        entry.and_then(|entry| entry.password) == Some(hash(password))
     }
 
     /// Returns whether AVI has refused the next password of the user of the Cluster.
@@ -195,6 +211,7 @@ impl Memory {
             is_purged: false,
             checked: None,
             refused: None,
+            password: None,
             is_user_removed: false,
             stored: Stored::default(),
             writes: Writes::default(),
@@ -207,6 +224,13 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is remembered holds no password.
+fn hash(password: &Secret) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    password.expose().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn is_fresh(look: Option<&(String, Timestamp)>, basis: &str, now: Timestamp) -> bool {

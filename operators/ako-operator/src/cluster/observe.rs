@@ -15,7 +15,7 @@ use super::definitions::{self, Definitions};
 use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
 use super::moves::is_leaving;
-use super::seen::{Delivery, Left, Obstacle, Seen, Want, Workload};
+use super::seen::{Delivery, Left, Obstacle, Purge, Seen, Want, Workload};
 use super::works::works;
 use crate::adc::seen::Answer;
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, Works, asks_for, reason, unrecorded};
@@ -104,6 +104,10 @@ impl Clusters {
         let mut addon = None;
         if seen.is_held && is_leaving && !seen.is_paused {
             seen.user = self.find_user(cluster, seen.is_recorded).await?;
+            if !self.may_be_on_avi(cluster).await? {
+                // What has its names and marks there is of another management cluster.
+                (seen.user, seen.purge) = (Left::No, Purge::Done);
+            }
             addon = self.addon(&owner).await?.filter(is_addon);
             seen.addon = addon.iter().map(|_| owner.secret()).collect();
         }
@@ -191,13 +195,11 @@ impl Clusters {
         if let Some(adc) = adc {
             let install = install.as_ref().and_then(|install| install.as_ref().ok());
             seen.offer = self.check_offer(cluster, adc, install);
-            if let Some(install) = install {
-                seen.account = install.account.clone();
-            }
         }
         let arrival = adc.filter(|adc| asks_for(cluster, adc)).zip(install.clone());
         let is_addon = *self.ways.of(cluster) == Way::Addon;
-        let mut found = None;
+        let offered = install.as_ref().and_then(|install| install.as_ref().ok()).cloned();
+        let (mut found, mut delivered) = (None, None);
         seen.workload = if is_addon && install.is_some() {
             let bootstrap = self.bootstrap(cluster).await?;
             let wanted = install.map(|install| {
@@ -206,6 +208,7 @@ impl Clusters {
             });
             read(client, owner, addon, Vec::new()).await.map(|live| {
                 found = Some(works(&live, owner, is_leaving(cluster)));
+                delivered = live.password();
                 owner.state(&live, wanted)
             })
         } else {
@@ -214,6 +217,7 @@ impl Clusters {
             let live = read(client, owner, addon, others.collect()).await;
             live.map(|live| {
                 found = Some(works(&live, owner, is_leaving(cluster)));
+                delivered = live.password();
                 match wanted {
                     None if owner.has_addon(&live) => owner.state(&live, None),
                     wanted => {
@@ -223,6 +227,9 @@ impl Clusters {
             })
         }
         .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
+        if let Some(offered) = offered {
+            seen.account = self.with_delivered(cluster, &offered, delivered.as_deref());
+        }
         if let Some(works) = found {
             self.compare_place(cluster, &works, arrival, client, seen).await;
         }

@@ -8,7 +8,7 @@ use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
-use super::seen::{Delivery, Difference, Obstacle, Purge, Seen, State, Want, Workload};
+use super::seen::{Delivery, Difference, Left, Obstacle, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::{FORCE_ANNOTATION, MOVE_ANNOTATION, reason, says_leaving, says_nowhere};
 use crate::conditions::Said;
@@ -39,7 +39,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
         let moves = seen.moves_to.is_some() && !seen.is_deleting;
         let is_decided =
             unwanted.contains(&AKO_INSTALLED) || wanted.iter().any(|said| said.type_ == AKO_INSTALLED);
-        if (is_said || moves) && about != About::Pause && !is_decided {
+        if (is_said || moves) && about != About::Pause && !is_decided && !is_nowhere(seen) {
             let has_begun = seen.is_deleting || has_begun(seen) || knows_of_removal(seen);
             wanted.push(if has_begun { leaves(seen) } else { to_leave() });
         }
@@ -173,8 +173,13 @@ fn is_installed(seen: &Seen, about: About, reason: &str) -> Status {
     if forgets { Status::Unknown } else { status }
 }
 
+/// Returns whether AKO has never come to a Cluster: that it leaves would say that it may have made something.
+fn is_nowhere(seen: &Seen) -> bool {
+    seen.purge == Purge::Done && seen.user == Left::No && !may_have_had_ako(seen)
+}
+
 /// Returns whether AKO may have made something, as the condition says or the workload cluster.
-fn may_have_had_ako(seen: &Seen) -> bool {
+pub(super) fn may_have_had_ako(seen: &Seen) -> bool {
     let said = seen.said.iter().find(|said| said.type_ == AKO_INSTALLED);
     said.is_some_and(|said| !says_nowhere(said.status == Status::False, &said.reason))
         || matches!(&seen.workload, Workload::Open(state) if !state.installed.is_empty())

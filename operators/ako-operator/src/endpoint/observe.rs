@@ -13,7 +13,7 @@ use super::Endpoints;
 use super::objects::{INFRA_ANNOTATION, MIRROR, SLICE_OWNER_LABEL, address, asked_address, service_name};
 use super::seen::{Infra, Member, Seen};
 use super::settings::host;
-use crate::api::{AkoDeploymentConfig, condition};
+use crate::api::{AkoDeploymentConfig, MANAGEMENT_LABEL, SYSTEM_NAMESPACE, condition};
 use crate::conditions::said;
 use crate::error::Error;
 use crate::infra_setting::{self, Live};
@@ -63,7 +63,7 @@ impl Endpoints {
         if !self.settings.is_provider(cluster) || cluster.is_paused() {
             return Ok(seen);
         }
-        seen.infra = self.infra(adc, seen.service.as_deref()).await?;
+        seen.infra = self.infra(cluster, adc, seen.service.as_deref()).await?;
         if let Some(name) = unresolved(cluster, seen.service.as_deref()) {
             seen.resolved = Some(resolve(&name).await);
         }
@@ -72,6 +72,7 @@ impl Endpoints {
 
     async fn infra(
         &self,
+        cluster: &Cluster,
         adc: Option<&Arc<AkoDeploymentConfig>>,
         service: Option<&Service>,
     ) -> Result<Infra, Error> {
@@ -84,11 +85,22 @@ impl Endpoints {
         };
         let (name, is_apart) = (infra_setting::name_of(&adc.name_any()), infra_setting::is_apart(&adc.spec));
         Ok(match infra_setting::find(&self.client, &name).await? {
+            Live::Present { status, .. }
+                if is_apart && !is_management(cluster) && status["status"] != "Accepted" =>
+            {
+                let refused = status["error"].as_str().filter(|_| status["status"] == "Rejected");
+                Infra::Unaccepted { name, refused: refused.map(str::to_owned) }
+            }
             Live::Present { .. } => Infra::There(name),
             Live::Absent => Infra::Missing { name, is_apart, is_installed: true },
             Live::NotInstalled => Infra::Missing { name, is_apart, is_installed: false },
         })
     }
+}
+
+/// Returns whether a Cluster is a management cluster: its AKO waits for the Service of its control plane.
+fn is_management(cluster: &Cluster) -> bool {
+    cluster.namespace() == SYSTEM_NAMESPACE || cluster.label(MANAGEMENT_LABEL).is_some()
 }
 
 /// Returns the name of a Cluster's control plane whose address is not known yet. Once the Service has one, it never changes.

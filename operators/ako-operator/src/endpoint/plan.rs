@@ -188,7 +188,10 @@ fn wish(cluster: &Cluster, seen: &Seen, family: IpFamily) -> Result<Wish, Box<Tu
         Infra::Missing { name, is_apart: true, is_installed } if live.is_none() => {
             return Err(Box::new(without_infra(name, *is_installed)));
         }
-        Infra::There(name) => Some(name.clone()),
+        Infra::Unaccepted { name, refused } if live.is_none() => {
+            return Err(Box::new(unaccepted(name, refused.as_deref())));
+        }
+        Infra::There(name) | Infra::Unaccepted { name, .. } => Some(name.clone()),
         Infra::Unneeded | Infra::Missing { .. } => None,
     };
     let is_v4 = family.is_v4_first();
@@ -210,6 +213,20 @@ fn without_infra(name: &str, is_installed: bool) -> Turn<Plan> {
          planes: {hint}"
     );
     wait(reason::INFRA_SETTING_MISSING, message, Some(AGAIN))
+}
+
+fn unaccepted(name: &str, refused: Option<&str>) -> Turn<Plan> {
+    let why = refused.map_or_else(
+        || "if that lasts, look at AKO's log in avi-system".to_owned(),
+        |refused| {
+            format!("AKO refuses it: {refused}; correct what its AKODeploymentConfig says of the network")
+        },
+    );
+    let message = format!(
+        "AKO of the management cluster has not accepted the AviInfraSetting {name} yet, so AVI would take the address from the data network \
+         and not from that of the control planes: {why}"
+    );
+    wait(reason::INFRA_SETTING_PENDING, message, Some(AGAIN))
 }
 
 /// Returns the address for a host: itself, or the one that a name had when the Service was made.

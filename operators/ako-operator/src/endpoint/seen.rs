@@ -50,6 +50,13 @@ pub enum Infra {
     Unneeded,
     /// This one.
     There(String),
+    /// This one, which AKO of the management cluster has not accepted: the address would be of the wrong subnet.
+    Unaccepted {
+        /// Its name.
+        name: String,
+        /// Why AKO refuses it.
+        refused: Option<String>,
+    },
     /// It does not exist.
     Missing {
         /// Its name.

@@ -17,7 +17,7 @@ fn adc(spec: &Value) -> AkoDeploymentConfig {
 
 /// One of this spec that the operator made.
 fn present(spec: Value) -> Live {
-    Live::Present { metadata: Box::new(metadata_of(&adc(&json!({})))), spec }
+    Live::Present { metadata: Box::new(metadata_of(&adc(&json!({})))), spec, status: Value::Null }
 }
 
 fn with_network(cidr: &str) -> Value {
@@ -105,7 +105,8 @@ fn one_of_others_gets_the_label_and_the_owner() {
     let adc_of = adc(&with_network("10.1.0.0/24"));
     let other = OwnerReference { uid: "other".into(), ..OwnerReference::default() };
     let metadata = ObjectMeta { owner_references: Some(vec![other]), ..ObjectMeta::default() };
-    let live = Live::Present { metadata: Box::new(metadata), spec: spec_of(&adc_of.spec) };
+    let live =
+        Live::Present { metadata: Box::new(metadata), spec: spec_of(&adc_of.spec), status: Value::Null };
     let Some(InfraSettingChange::Patch(patch)) = change(&adc_of, &live) else { panic!("it stays as it is") };
     assert_eq!(patch["spec"], Value::Null);
     assert_eq!(patch["metadata"]["labels"][MANAGED_BY_LABEL], MANAGED_BY);

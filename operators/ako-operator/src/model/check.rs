@@ -38,8 +38,10 @@ impl Deletion {
             let is_installed = workload.config == Some(cluster.deletes_config)
                 && workload.set.is_some_and(|set| !set.is_ending)
                 && workload.has_rest;
+            // An AKO that makes nothing needs no user: one that was removed is made again before AKO is to make something.
+            let has_user = avi.has_user || cluster.deletes_config;
             let is_there =
-                state.is_recorded && cluster.is_held && avi.has_user && machine.has_hook && is_installed;
+                state.is_recorded && cluster.is_held && has_user && machine.has_hook && is_installed;
             if cluster.deletes_config {
                 let is_clean = says(RESOURCES_CLEANED_UP, Status::True) && !avi.has_objects;
                 let waits = says(RESOURCES_CLEANED_UP, Status::False) && Self::waits_for_a_person(state);
@@ -113,7 +115,12 @@ impl Deletion {
             return false;
         }
         let workload = state.workload;
-        let is_silent = workload.ako == Ako::Hangs
+        let has_user = if workload.is_first { state.first.has_user } else { state.avi.has_user };
+        // Without its user, AKO does not learn that nothing is left.
+        let is_cut_off = workload.ako == Ako::Runs { removes: true } && !has_user;
+        // A Machine without the hook goes, and AKO with it.
+        let is_silent = (workload.ako == Ako::Hangs || is_cut_off)
+            && state.machine.has_hook
             && workload.set.is_some_and(|set| !set.is_ending && set.answer != Word::Done);
         is_silent || !state.machine.exists
     }

@@ -395,7 +395,9 @@ fn ako_steps(state: &State, steps: &mut Steps<'_>) {
             let is_busy = removes && set.answer == Word::Started;
             let may_remove = is_busy && site.has_objects && can_work;
             steps.work(may_remove, Label::AkoRemoves, |next| makes_or_removes(next, false));
-            steps.work(is_busy && !site.has_objects, Label::AkoEnds, |next| says(next, Word::Done));
+            // Without its user it does not learn that nothing is left.
+            let is_clean = is_busy && !site.has_objects && can_work;
+            steps.work(is_clean, Label::AkoEnds, |next| says(next, Word::Done));
             steps.fault(|left| &mut left.ako, is_busy, Label::AkoTimesOut, |next| says(next, Word::Timeout));
             steps.fault(|left| &mut left.ako, true, Label::AkoHangs, |next| next.workload.ako = Ako::Hangs);
             steps.fault(

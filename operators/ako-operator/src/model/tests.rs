@@ -6,7 +6,7 @@ use super::Deletion;
 use super::world::{Budget, State};
 
 /// The number of states above which an exploration fails.
-const LIMIT: usize = 20_000_000;
+const LIMIT: usize = 30_000_000;
 
 fn explored(name: &str, begin: State) -> Report {
     match explore(&Deletion::new(begin), LIMIT) {

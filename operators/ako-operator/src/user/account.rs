@@ -1,7 +1,7 @@
 //! What has to be done about a Cluster's user: a pure function of its Secret.
 //!
 //! ```text
-//!   no Secret, or another password is asked for ──▶ Draw ──▶ Ensure ──▶ Ready
+//!   no Secret ──▶ Begin, or another password is asked for ──▶ Draw ──▶ Ensure ──▶ Ready
 //! ```
 
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub enum Account {
 /// A step on the way to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Writes the first password into a new Secret, unless AVI has the user already.
+    Begin,
     /// Writes a new password into the Secret, which AVI does not have yet.
     Draw,
     /// Makes the user on AVI, or corrects it, and writes into the Secret what AVI has.
@@ -69,7 +71,7 @@ pub struct Known<'a> {
 /// Decides what to do next.
 #[must_use]
 pub fn decide(known: &Known<'_>) -> Account {
-    let Some(secret) = known.secret else { return Account::Do(Step::Draw) };
+    let Some(secret) = known.secret else { return Account::Do(Step::Begin) };
     if let Some(message) = foreign(known.user, secret) {
         return Account::Refused(Problem { reason: reason::USER_SECRET_TAKEN, message });
     }
@@ -184,7 +186,7 @@ mod tests {
         let (adopted, turned) = (adopted(), rotated(adopted(), "1"));
         let at = |secret| Known { is_checked: true, ..known(Some(secret)) };
         for (what, known, wanted) in [
-            ("no Secret", known(None), &draw),
+            ("no Secret", known(None), &Account::Do(Step::Begin)),
             ("a Secret without anything", known(Some(&empty)), &draw),
             ("AVI does not have the first password", known(Some(&pending)), &ensure),
             ("AVI has another password", at(&both), &ensure),

@@ -1,5 +1,7 @@
 mod deliveries;
 mod overlaps;
+mod roles;
+mod services;
 mod unread;
 
 use std::collections::BTreeMap;
@@ -76,6 +78,8 @@ fn seen(facts: Facts) -> Seen {
         unread: Vec::new(),
         others: Vec::new(),
         infra: None,
+        balanced: Vec::new(),
+        kept_roles: BTreeSet::new(),
         groups: port_groups::Seen::default(),
     }
 }

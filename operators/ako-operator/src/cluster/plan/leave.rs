@@ -50,6 +50,7 @@ pub(super) fn leave(seen: &Seen, now: Timestamp) -> Option<Turn<Plan>> {
 /// Decides what has to be done for a Cluster that is being deleted, and whose AKO may still run where nothing ends it: its user goes first,
 /// so that it makes nothing more. What keeps the user keeps what AKO made as well.
 fn leave_without_ako(seen: &Seen) -> Option<Turn<Plan>> {
+    let purge = if seen.is_forced { forced_purge } else { purge };
     drop_user(seen).map(|decision| decision.turn).or_else(|| purge(seen))
 }
 
@@ -70,7 +71,7 @@ fn clean(seen: &Seen, state: &State, now: Timestamp) -> Option<Turn<Plan>> {
         return Some(turn);
     }
     if seen.is_forced && deadline::is_refused(seen) {
-        return drop_user(seen).map(|decision| decision.turn).or_else(|| forced_purge(seen));
+        return leave_without_ako(seen);
     }
     match deadline::refused(seen, now) {
         Overdue::No => Some(turn),

@@ -303,6 +303,7 @@ fn an_address_that_is_known_comes_back_whatever_others_write() {
 #[test]
 fn a_new_service_waits_for_the_setting_that_decides_its_network() {
     let missing = |is_apart, is_installed| Infra::Missing { name: "a-ais".into(), is_apart, is_installed };
+    let unaccepted = || Infra::Unaccepted { name: "a-ais".into(), refused: None };
     let management = cluster(&json!({ "metadata.labels": { MANAGEMENT_LABEL: "" } }));
     let without = Seen { has_adc: false, ..seen() };
     for (what, cluster, seen, wanted) in [
@@ -313,6 +314,12 @@ fn a_new_service_waits_for_the_setting_that_decides_its_network() {
             plain(),
             Seen { infra: missing(true, false), ..seen() },
             "AviInfraSettingMissing",
+        ),
+        (
+            "AKO has not accepted it",
+            plain(),
+            Seen { infra: unaccepted(), ..seen() },
+            "AviInfraSettingPending",
         ),
         ("it is there", plain(), Seen { infra: Infra::There("a-ais".into()), ..seen() }, "service"),
         ("nothing selects", plain(), without.clone(), "service"),
