@@ -6,7 +6,7 @@ use std::time::Duration;
 use e2e::{PATIENCE, Rig, VmRig, group};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
-use testbed::{Connection, Fault, NewVm, eventually};
+use testbed::{Connection, Fault, NewVm, Vcsim, eventually};
 
 use crate::place;
 
@@ -90,7 +90,9 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_the_original_was_making_are_adopted() {
     let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    // Its clock says that they are under way for more than an hour.
+    let vcenter = Vcsim::builder().clock_offset(Duration::from_mins(70), false);
+    let rig = VmRig::with(vcenter).await.unwrap();
     rig.vcenter.add_original_group(rig.namespace(), "web", 1, 1, 1024).await.unwrap();
     let folder = format!("/DC0/vm/vm-operator/{}-web", rig.namespace());
     for name in ["web-replica-bbbbbbbb", "web-replica-cccccccc"] {
@@ -102,7 +104,7 @@ async fn machines_that_the_original_was_making_are_adopted() {
     create_original(&rig, "web", 3).await;
     let _operator = rig.operator().await.unwrap();
     let status = rig.reason("web", "Adopting").await.unwrap();
-    assert!(status.to_string().contains("2 clones that were under way"), "{status}");
+    assert!(status.to_string().contains("2 of those that were under way"), "{status}");
     rig.settled("web", 3).await.unwrap();
     let made: Vec<_> = machines(&rig).await.into_keys().collect();
     assert!(made.len() == 3 && made.iter().all(|path| path.contains("/web-replica-")), "{made:?}");

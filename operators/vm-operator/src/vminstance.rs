@@ -34,7 +34,7 @@ pub use identity::{
     Look, Unseen, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded, recorded_vcenter,
 };
 pub use observe::Surroundings;
-pub(crate) use observe::{may_be_by, may_end};
+pub(crate) use observe::may_be_by;
 use plan::Action;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};
 

@@ -1,6 +1,7 @@
 //! What was requested for groups and their folders.
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use infra_clients::vsphere::vms::Ticket;
 use infra_clients::vsphere::{Error as Fault, MoRef};
@@ -57,10 +58,12 @@ pub struct GroupEntry {
 }
 
 /// What is waited for before the machines of the original operator count as found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct OriginalsAwaited {
     /// Clones that were unfinished when this process looked for the machines first: the original operator may have requested them.
     pub clones: HashSet<MoRef>,
+    /// When that was, by the clock of this process: that of the vCenter may be hours off.
+    pub since: SystemTime,
     /// The refresh of the inventory after they had ended.
     pub refresh: Option<Ticket>,
 }
@@ -152,15 +155,17 @@ impl InFlight {
     }
 
     /// Records the clones that the original operator may have requested.
-    pub fn watch_originals(&self, uid: &str, clones: HashSet<MoRef>) {
-        let awaited = OriginalsAwaited { clones, refresh: None };
+    pub fn watch_originals(&self, uid: &str, clones: HashSet<MoRef>, since: SystemTime) {
+        let awaited = OriginalsAwaited { clones, since, refresh: None };
         self.lock().groups.entry(uid.to_owned()).or_default().originals = Some(awaited);
     }
 
     /// Records that the machines of the original operator are looked for after this refresh of the inventory.
     pub fn refresh_originals(&self, uid: &str, key: &Key, ticket: Ticket) {
         self.await_refresh(uid, key, ticket, |entry| {
-            entry.originals.get_or_insert_default().refresh = Some(ticket);
+            if let Some(awaited) = &mut entry.originals {
+                awaited.refresh = Some(ticket);
+            }
         });
     }
 

@@ -1,6 +1,8 @@
 //! Carries a plan out: creates, changes and deletes VmInstances, and puts changes of the folder into the queue of requests.
 //! `status` comes next.
 
+use std::time::SystemTime;
+
 use futures::{StreamExt, stream};
 use infra_clients::vsphere::MoRef;
 use kube::core::Status;
@@ -99,7 +101,7 @@ pub fn apply_folder(
             let generation = group.metadata.generation.unwrap_or_default();
             memory.in_flight.choosing(&uid, &key, generation, vcenter.request_refresh());
         }
-        Plan::WatchClones(clones) => memory.in_flight.watch_originals(&uid, clones),
+        Plan::WatchClones(clones) => memory.in_flight.watch_originals(&uid, clones, SystemTime::now()),
         Plan::RefreshOriginals => {
             memory.in_flight.refresh_originals(&uid, &key, vcenter.request_refresh());
         }

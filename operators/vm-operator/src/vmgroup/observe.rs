@@ -13,7 +13,7 @@ use operator_kit::{Guarded, Key, conditions};
 use crate::api::names::{self, Marker};
 use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, condition, has_finalizer, reason};
 use crate::in_flight::FolderRequest;
-use crate::memory::Memory;
+use crate::memory::{LONGEST_CLONE, Memory};
 use crate::visibility::Blind;
 use crate::vminstance::{self, AnotherVcenter, Refresh, Unseen};
 
@@ -224,15 +224,13 @@ fn original_clones(around: &Surroundings<'_>, group: &VmGroup) -> OriginalClones
         let clones = inventory.tasks().filter(|task| {
             let is_ours = || memory.in_flight.is_claimed(&task.moref) || memory.is_left(&task.moref);
             let is_clone = &*task.description_id == "VirtualMachine.clone";
-            is_clone
-                && vminstance::may_end(task, *now)
-                && vminstance::may_be_by(task, user.as_deref())
-                && !is_ours()
+            is_clone && !task.state.ended() && vminstance::may_be_by(task, user.as_deref()) && !is_ours()
         });
         return OriginalClones::Unexamined(clones.map(|task| task.moref.clone()).collect());
     };
+    let waited = now.duration_since(awaited.since).unwrap_or_default();
     let tasks = awaited.clones.iter().filter_map(|task| inventory.task(task));
-    match tasks.filter(|task| vminstance::may_end(task, *now)).count() {
+    match tasks.filter(|task| !task.state.ended() && waited < LONGEST_CLONE).count() {
         0 => OriginalClones::Ended(Refresh::of(awaited.refresh, inventory)),
         running => OriginalClones::Running(running),
     }

@@ -286,7 +286,7 @@ fn progress(task: Option<&Task>) -> Progress {
 /// Returns whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without
 /// limit: after [`LONGEST_CLONE`] the operator relies on vCenter's check of names, since another clone has the same name and
 /// folder.
-pub fn may_end(task: &Task, now: SystemTime) -> bool {
+fn may_end(task: &Task, now: SystemTime) -> bool {
     let age = task.queued_at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
     !task.state.ended() && age < LONGEST_CLONE
 }

@@ -72,8 +72,8 @@ fn plan_original_clones(clones: &OriginalClones) -> Option<Turn<Plan>> {
         OriginalClones::Unexamined(found) => Some(Turn::LookAgain(Plan::WatchClones(found.clone()))),
         OriginalClones::Running(count) => {
             let message = format!(
-                "{count} clones that were under way in the vCenter when vm-operator first looked for the machines of the original operator \
-                 have not ended: it may have requested them"
+                "waiting for clones that the original operator may have requested before it was stopped, for an hour at most: {count} of those \
+                 that were under way in the vCenter when vm-operator first looked have not ended"
             );
             Some(Turn::Wait { reason: reason::ADOPTING, message, after: Some(CLONED) })
         }

@@ -56,12 +56,22 @@ fn what_the_original_operator_may_have_been_making_is_waited_for() {
     world.inventory.show_task(task("task-2", TaskState::Success));
     world.inventory.show_task(vcenter::task("task-3", TaskState::Running));
     let clones = |world: &World| world.observe().originals.clones;
+    let now = SystemTime::UNIX_EPOCH;
+    // The clock of the vCenter is behind.
+    let long_ago = now.checked_sub(2 * LONGEST_CLONE);
+    let task = |id: &str, state| Task { queued_at: long_ago, ..task(id, state) };
+    world.inventory.show_task(task("task-1", TaskState::Running));
     let found = HashSet::from([vcenter::task_ref("task-1")]);
     assert_eq!(clones(&world), OriginalClones::Unexamined(found.clone()));
-    world.memory.in_flight.watch_originals(uid, found);
+    world.memory.in_flight.watch_originals(uid, found.clone(), now);
     // One that comes later is of others.
     world.inventory.show_task(task("task-4", TaskState::Running));
     assert_eq!(clones(&world), OriginalClones::Running(1));
+    // One that hangs is not waited for without end.
+    let began = now.checked_sub(LONGEST_CLONE).unwrap();
+    world.memory.in_flight.watch_originals(uid, found.clone(), began);
+    assert_eq!(clones(&world), OriginalClones::Ended(Refresh::None));
+    world.memory.in_flight.watch_originals(uid, found, now);
     world.inventory.show_task(task("task-1", TaskState::Success));
     assert_eq!(clones(&world), OriginalClones::Ended(Refresh::None));
     world.memory.in_flight.refresh_originals(uid, &key, vcenter::ticket(1));

@@ -65,7 +65,7 @@ fn adoption_waits_for_clones_that_the_original_may_have_requested() {
     let Turn::Wait { reason: reason::ADOPTING, message, after: Some(_) } = running else {
         panic!("{running:?}")
     };
-    assert!(message.starts_with("2 clones"), "{message}");
+    assert!(message.contains(": 2 of those"), "{message}");
     let ended = |refresh| turn(OriginalClones::Ended(refresh));
     assert!(matches!(ended(Refresh::None), Turn::LookAgain(Plan::RefreshOriginals)));
     assert!(matches!(ended(Refresh::Requested), Turn::Wait { reason: reason::ADOPTING, .. }));
