@@ -172,9 +172,8 @@ pub(super) fn left(operator: &Operator, state: &State, at: usize) -> Option<Driv
 }
 
 impl Cluster {
-    /// Returns whether everything is as asked, and the statuses say so.
+    /// Returns whether everything is as asked, and the statuses say so, also once the passes that are under way have ended.
     pub(super) fn is_goal(&self, state: &State) -> bool {
-        let Some(process) = state.process else { return false };
         let is_up = state.vcenter.accepts && state.vcenter.is_reachable && state.matrix < 2;
         let is_visible = state.nodes.iter().flatten().all(|node| node.machine == Machine::Visible);
         let is_free = !state.has_volume && !state.has_pod;
@@ -182,32 +181,46 @@ impl Cluster {
         if !is_up || !is_visible || !is_free || !is_current {
             return false;
         }
-        let is_idle = (0..state.askers.len())
-            .all(|asker| process.pending[asker].is_none() || self.changes_nothing(state, asker));
+        let Some(state) = self.at_rest(state) else { return false };
+        let Some(process) = state.process else { return false };
         let memory = self.operator.memory(process.memory);
         // What a new process has not looked at says nothing.
         let is_known = Driver::ALL.into_iter().all(|driver| {
             let record = self.operator.record(state.sets[number(driver)].notes);
-            let is_managed = owner(&self.operator, state, driver).is_some();
+            let is_managed = owner(&self.operator, &state, driver).is_some();
             record
                 .filter(|_| is_managed)
                 .is_none_or(|record| memory.rollout(driver, &record.digest) == Rollout::Complete)
         });
         let is_rolled_out = |set: &Set| set.parts.iter().all(|object| !object.exists() || object.is_ready);
-        is_idle
-            && is_known
+        is_known
             && state.sets.iter().all(is_rolled_out)
-            && Driver::ALL.into_iter().all(|driver| self.is_as_asked(state, driver))
-            && (0..state.askers.len()).all(|asker| self.is_said(state, asker))
-            && Self::are_nodes_set_up(state)
+            && Driver::ALL.into_iter().all(|driver| self.is_as_asked(&state, driver))
+            && (0..state.askers.len()).all(|asker| self.is_said(&state, asker))
+            && Self::are_nodes_set_up(&state)
     }
 
-    /// Returns whether the rest of a pass writes what is there already.
-    fn changes_nothing(&self, state: &State, asker: usize) -> bool {
-        let Some(next) = self.carry(state, asker, super::carry::Fate::Written) else { return true };
-        let plain = |state: &State| State { process: None, ..state.clone() };
-        let ends = next.process.is_some_and(|process| process.pending[asker].is_none());
-        plain(&next) == plain(state) && (ends || self.changes_nothing(&next, asker))
+    /// Returns the state in which all passes have ended, and another one for each asker; `None` if one writes what is not there already.
+    fn at_rest(&self, state: &State) -> Option<State> {
+        let mut settled = self.ended(state)?;
+        for asker in 0..state.askers.len() {
+            if let Some(next) = self.observed(&settled, asker) {
+                settled = self.ended(&next).filter(|ended| is_same(ended, state))?;
+            }
+        }
+        is_same(&settled, state).then_some(settled)
+    }
+
+    /// Returns the state in which all passes have ended; `None` if one writes what is not there already.
+    fn ended(&self, state: &State) -> Option<State> {
+        let mut ended = state.clone();
+        while let Some(asker) = ended.process?.pending.iter().position(Option::is_some) {
+            ended = self.carry(&ended, asker, super::carry::Fate::Written)?;
+            if !is_same(&ended, state) {
+                return None;
+            }
+        }
+        Some(ended)
     }
 
     fn are_nodes_set_up(state: &State) -> bool {
@@ -277,6 +290,12 @@ impl Cluster {
         let watches = asks(Driver::Cpi) || asks(Driver::Csi) || asks(Driver::Cni);
         is_ready || is_held_up || (!has_nodes && watches && reason == "SettingUpNodes")
     }
+}
+
+/// Returns whether two states differ in nothing but the process.
+fn is_same(one: &State, other: &State) -> bool {
+    let plain = |state: &State| State { process: None, ..state.clone() };
+    plain(one) == plain(other)
 }
 
 /// Returns a driver of another tool.

@@ -209,7 +209,7 @@ impl Cluster {
     }
 
     /// Observes and decides; `None` if nothing follows.
-    fn observed(&self, state: &State, asker: usize) -> Option<State> {
+    pub(super) fn observed(&self, state: &State, asker: usize) -> Option<State> {
         let cached = state.cached.0[asker];
         if !cached.exists || (cached.is_deleting && !cached.is_held) {
             return None;

@@ -8,7 +8,7 @@ use super::operator::Operator;
 use super::world::{ASKERS, Budget, State};
 
 /// The number of states above which an exploration fails.
-const LIMIT: usize = 20_000_000;
+const LIMIT: usize = 60_000_000;
 
 /// All drivers.
 const ALL: u8 = 0;
