@@ -13,6 +13,9 @@ use crate::installer::model::{Action, Rollout};
 use crate::matrix::Driver;
 use crate::plan::Change;
 
+/// Reasons of CSI that waits for a CPI that nothing is going to install: no version fits without it, or its notes are all that there is of it.
+const HELD_UP: [&str; 3] = ["CpiRequired", "NoVersionFits", "NodesUninitialized"];
+
 /// Returns what an asker wants of a driver.
 fn wish(operator: &Operator, asker: Asker, driver: Driver) -> ManagementState {
     operator.wish(asker).drivers.get(driver).state
@@ -242,10 +245,9 @@ impl Cluster {
             return keeps || (!asker.is_deleting && set.notes == 0 && !has_ours(set));
         }
         let cpi = &state.sets[number(Driver::Cpi)];
-        let has_cpi = cpi.notes > 0 && !is_removing(&self.operator, cpi) || has_foreign(cpi);
+        let has_cpi = has_ours(cpi) && !is_removing(&self.operator, cpi) || has_foreign(cpi);
         if driver == Driver::Csi && set.notes == 0 && !has_cpi {
-            // No version fits where no CPI is to come.
-            return (says("CpiRequired") || says("NoVersionFits")) && !has_ours(set);
+            return HELD_UP.into_iter().any(says) && !has_ours(set);
         }
         if has_foreign(set) {
             return false;
@@ -282,10 +284,10 @@ impl Cluster {
         let decides = |driver: Driver| owner(&self.operator, state, driver) == Some(at);
         let asks = |driver: Driver| wish(&self.operator, asker, driver) == ManagementState::Managed;
         let is_other = Driver::ALL.into_iter().any(|driver| asks(driver) && !decides(driver));
+        let is_held_up = HELD_UP.contains(&reason.as_str());
         if is_other {
-            return !is_ready && ["Conflicting", "CpiRequired", "NoVersionFits"].contains(&reason.as_str());
+            return !is_ready && (is_held_up || reason == "Conflicting");
         }
-        let is_held_up = ["CpiRequired", "NoVersionFits"].contains(&reason.as_str());
         let has_nodes = state.nodes.iter().flatten().count() > 0;
         let watches = asks(Driver::Cpi) || asks(Driver::Csi) || asks(Driver::Cni);
         is_ready || is_held_up || (!has_nodes && watches && reason == "SettingUpNodes")
