@@ -5,13 +5,14 @@ use operator_kit::Turn;
 use super::Cluster;
 use super::operator::Operator;
 use super::values::{FOREIGN, number, parts, runs, version_of};
-use super::world::{Asker, Machine, Set, State, Wrong};
+use super::world::{Asker, Machine, Object, Set, State, Wrong};
 use crate::api::{DeletionPolicy, ManagementState};
 use crate::choose::Policy;
 use crate::desired::VersionChoice;
-use crate::installer::model::{Action, Rollout};
+use crate::installer::model::{Action, Record, Rollout};
 use crate::matrix::Driver;
 use crate::plan::Change;
+use crate::version::Version;
 
 /// Returns what an asker wants of a driver.
 fn wish(operator: &Operator, asker: Asker, driver: Driver) -> ManagementState {
@@ -73,7 +74,10 @@ pub(super) fn begins_wrongly(
             let is_pinned = matches!(policy, VersionChoice::Policy(Policy::Pinned(_)));
             let ours = set(driver).parts.iter().filter(|object| object.exists() && object.is_ours);
             let newest = ours.map(|object| operator.version(driver, version_of(object.content))).max();
-            let is_older = newest.is_some_and(|newest| newest > record.version);
+            let failed = operator.record(set(driver).notes).map(|noted| noted.failed).unwrap_or_default();
+            let has_failed =
+                |version: &Version| set(driver).is_over || failed.iter().any(|of| of.version == *version);
+            let is_older = newest.is_some_and(|newest| newest > record.version && !has_failed(&newest));
             (is_older && !is_pinned).then_some(Wrong::Older(driver))
         }
         Action::Remove(..) => {
@@ -172,6 +176,17 @@ pub(super) fn left(operator: &Operator, state: &State, at: usize) -> Option<Driv
 }
 
 impl Cluster {
+    /// Returns whether a version does not become available, and there is none to go back to: a person repairs it.
+    pub(super) fn is_stuck(&self, state: &State) -> bool {
+        let Some(driver) = state.broken else { return false };
+        let set = &state.sets[number(driver)];
+        let is_behind =
+            |object: &Object| object.exists() && !object.is_ready && version_of(object.content) > 0;
+        let newer = self.operator.version(driver, 1);
+        let can_go_back = |record: Record| record.version != newer || record.previous.is_some();
+        set.parts.iter().any(is_behind) && !self.operator.record(set.notes).is_some_and(can_go_back)
+    }
+
     /// Returns whether everything is as asked, and the statuses say so.
     pub(super) fn is_goal(&self, state: &State) -> bool {
         let Some(process) = state.process else { return false };
@@ -238,16 +253,20 @@ impl Cluster {
             return false;
         }
         let wishes = self.operator.wish(asker);
+        let newest = self.operator.version(driver, state.matrix);
+        let failed = self.operator.record(set.notes).map(|noted| noted.failed).unwrap_or_default();
         let version = match &wishes.drivers.get(driver).policy {
             VersionChoice::Policy(Policy::Pinned(version)) => version.clone(),
-            _ => self.operator.version(driver, state.matrix),
+            _ if failed.iter().any(|of| of.version == newest) => self.operator.version(driver, 0),
+            _ => newest,
         };
         let account = if driver == Driver::Cni { 0 } else { state.vcenter.account };
         let is_made = |content: u8| {
             self.operator.version(driver, version_of(content)) == version && (content - 1) % 2 == account
         };
         let record = self.operator.record(set.notes);
-        let is_noted = record.is_some_and(|record| record.version == version && !record.is_removing);
+        let is_noted = record
+            .is_some_and(|record| record.version == version && record.is_complete && !record.is_removing);
         is_noted && set.has_kinds && runs(driver, set, |object| object.is_ours && is_made(object.content))
     }
 
