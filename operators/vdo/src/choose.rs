@@ -117,6 +117,8 @@ pub fn choose(
                 against.push(Rejection::Failed(failing.clone()));
             } else if *version == failing.from {
                 against.clear();
+            } else if *version > failing.version {
+                against.push(Rejection::AfterRollback(failing.from.clone()));
             }
         }
     }

@@ -46,6 +46,8 @@ pub enum Rejection {
     },
     /// It did not become available after an upgrade.
     Failed(Failure),
+    /// An upgrade that has failed is rolled back to this version first, as a newer one may have to wait.
+    AfterRollback(Version),
     /// It lacks versions of a kind in which the API server keeps objects.
     Stored {
         /// Name of the CustomResourceDefinition.
@@ -81,6 +83,7 @@ impl fmt::Display for Rejection {
             Self::Failed(failure) => {
                 write!(f, "{failure}; to try it again, give the annotation {RETRY_UPGRADE} another value")
             }
+            Self::AfterRollback(from) => write!(f, "is tried once {from} is applied again"),
             Self::Stored { definition, versions } => {
                 let versions = versions.join(", ");
                 write!(f, "lacks {versions} of {definition}, in which objects are or were stored")

@@ -179,43 +179,45 @@ fn failure(retry: &str) -> Failure {
 /// Releases; policy; what is chosen, and the step; why nothing is rolled back.
 type Failed = (&'static str, &'static str, &'static str, Option<&'static str>);
 
+const FAILED: &[Failed] = &[
+    ("3.6.0, 3.7.0", "latest", "3.6.0 Rollback", None),
+    (
+        "3.6.0, 3.7.0",
+        "patch",
+        "3.7.0 Keep",
+        Some("3.7.0 stays, as 3.6.0 is no patch of 3.7.0, and the policy is Patch"),
+    ),
+    ("3.6.0 lts, 3.7.0 lts", "lts", "3.6.0 Rollback", None),
+    ("3.6.0, 3.6.1, 3.7.0", "latest", "3.6.0 Rollback", None),
+    ("3.6.0, 3.7.0, 3.7.1", "latest", "3.6.0 Rollback", None),
+    (
+        "3.5.0, 3.7.0, 3.7.1",
+        "latest",
+        "3.7.1 Upgrade",
+        Some("3.7.0 stays, as the matrix does not have 3.6.0"),
+    ),
+    ("3.6.0, 3.7.0, 3.8.0-rc.1", "latest", "3.6.0 Rollback", None),
+    ("3.6.0, 3.7.0 revoked", "latest", "3.6.0 Rollback", None),
+    ("3.6.0", "latest", "3.6.0 Rollback", None),
+    ("3.5.0, 3.7.0", "latest", "3.7.0 Keep", Some("3.7.0 stays, as the matrix does not have 3.6.0")),
+    (
+        "3.6.0 revoked, 3.7.0",
+        "latest",
+        "3.7.0 Keep",
+        Some("3.7.0 stays, as 3.6.0 was revoked: it loses data"),
+    ),
+    (
+        "3.6.0 k=1.20, 3.7.0",
+        "latest",
+        "3.7.0 Keep",
+        Some("3.7.0 stays, as 3.6.0 works with Kubernetes 1.20, and the cluster has 1.33.0"),
+    ),
+    ("3.6.0, 3.7.0", "=3.7.0", "3.7.0 Keep", Some("3.7.0 is pinned and stays: pin 3.6.0 to go back")),
+    ("3.6.0, 3.7.0", "=3.6.0", "3.6.0 Downgrade", Some("3.7.0 is pinned and stays: pin 3.6.0 to go back")),
+];
+
 #[test]
 fn an_upgrade_that_has_failed_is_rolled_back_where_the_version_before_fits() {
-    let cases: &[Failed] = &[
-        ("3.6.0, 3.7.0", "latest", "3.6.0 Rollback", None),
-        (
-            "3.6.0, 3.7.0",
-            "patch",
-            "3.7.0 Keep",
-            Some("3.7.0 stays, as 3.6.0 is no patch of 3.7.0, and the policy is Patch"),
-        ),
-        ("3.6.0 lts, 3.7.0 lts", "lts", "3.6.0 Rollback", None),
-        ("3.6.0, 3.6.1, 3.7.0", "latest", "3.6.0 Rollback", None),
-        ("3.6.0, 3.7.0, 3.7.1", "latest", "3.7.1 Upgrade", None),
-        ("3.6.0, 3.7.0, 3.8.0-rc.1", "latest", "3.6.0 Rollback", None),
-        ("3.6.0, 3.7.0 revoked", "latest", "3.6.0 Rollback", None),
-        ("3.6.0", "latest", "3.6.0 Rollback", None),
-        ("3.5.0, 3.7.0", "latest", "3.7.0 Keep", Some("3.7.0 stays, as the matrix does not have 3.6.0")),
-        (
-            "3.6.0 revoked, 3.7.0",
-            "latest",
-            "3.7.0 Keep",
-            Some("3.7.0 stays, as 3.6.0 was revoked: it loses data"),
-        ),
-        (
-            "3.6.0 k=1.20, 3.7.0",
-            "latest",
-            "3.7.0 Keep",
-            Some("3.7.0 stays, as 3.6.0 works with Kubernetes 1.20, and the cluster has 1.33.0"),
-        ),
-        ("3.6.0, 3.7.0", "=3.7.0", "3.7.0 Keep", Some("3.7.0 is pinned and stays: pin 3.6.0 to go back")),
-        (
-            "3.6.0, 3.7.0",
-            "=3.6.0",
-            "3.6.0 Downgrade",
-            Some("3.7.0 is pinned and stays: pin 3.6.0 to go back"),
-        ),
-    ];
     let (installed, failing) = (Version::new(3, 7, 0), failure(""));
     let stored =
         Rejection::Stored { definition: "nodes.cns.example.com".to_owned(), versions: vec!["v2".to_owned()] };
@@ -228,7 +230,7 @@ fn an_upgrade_that_has_failed_is_rolled_back_where_the_version_before_fits() {
         let version = choice.version.as_ref().map_or("none".to_owned(), ToString::to_string);
         format!("{version} {:?}", choice.step)
     };
-    for (releases, wish, wanted, stays) in cases {
+    for (releases, wish, wanted, stays) in FAILED {
         let choice = chosen(releases, wish, &history);
         assert_eq!(
             (short(&choice).as_str(), choice.stays.as_deref()),

@@ -70,7 +70,11 @@ impl DriverSeen {
             Found::Ours(Installed { health: Health::Available, .. }) => true,
             _ => self.is_unknown && record.is_complete,
         };
-        if runs { Some(record.version.clone()) } else { record.previous.clone() }
+        // What is rolled back to ran before it was upgraded.
+        if runs || record.failed.iter().any(|failure| failure.from == record.version) {
+            return Some(record.version.clone());
+        }
+        record.previous.clone()
     }
 
     /// Returns which upgrade is or was rolled back, why, and how it is tried again.

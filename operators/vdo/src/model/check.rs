@@ -208,6 +208,12 @@ impl Cluster {
                 .filter(|_| is_managed)
                 .is_none_or(|record| memory.rollout(driver, &record.digest) == Rollout::Complete)
         });
+        // What a new process has not asked the vCenter for says why an older version runs only later.
+        let has_failed =
+            |set: &Set| self.operator.record(set.notes).is_some_and(|record| !record.failed.is_empty());
+        if process.answer.is_none() && state.sets.iter().any(has_failed) {
+            return false;
+        }
         let is_rolled_out = |set: &Set| set.parts.iter().all(|object| !object.exists() || object.is_ready);
         is_idle
             && is_known

@@ -180,10 +180,15 @@ fn it_is_noted_which_upgrades_have_failed() {
             record.failed = vec![failure(0)];
         })
     };
+    let back = upgraded(2, progressing(), |record| {
+        (record.is_complete, record.failed) =
+            (false, vec![Failure { version: Version::new(1, 0, 3), ..failure(1) }]);
+    });
     for (what, seen, wanted) in [
         ("it is rolled back", rolled_back, "Rollback 1.0.0 after none failed 1.0.1"),
         ("a newer one comes", failing(2), "Upgrade 1.0.2 after 1.0.0 failed 1.0.1"),
         ("it has failed before", twice, "Upgrade 1.0.2 after 1.0.0 failed 1.0.1"),
+        ("one comes while it is rolled back", back, "Upgrade 1.0.2 after 1.0.1 failed 1.0.3"),
         ("the newer one is tried again", again, "Upgrade 1.0.2 after 1.0.1 failed 1.0.1"),
     ] {
         assert_eq!(noted(seen), wanted, "{what}");
