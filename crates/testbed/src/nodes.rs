@@ -203,7 +203,8 @@ impl Nodes {
         api.patch(node, &kubelet(), &Patch::Apply(object)).await.map(drop)
     }
 
-    /// Leaves the Pods with a container of this image as they are once they are bound, for a test that reports how they fare.
+    /// Leaves the Pods with a container of this image, given with or without a tag, as they are once they are bound, for a test that reports
+    /// how they fare.
     pub fn leave_pods(&self, image: &str) {
         self.images.add([image.to_owned()]);
     }

@@ -163,7 +163,7 @@ impl Shared {
     }
 }
 
-/// Returns whether an image is of a repository, given its last parts: `driver` is one of `registry/csi/driver:v1`.
+/// Returns whether an image is of a repository, given its last parts, with or without a tag: `driver` is one of `registry/csi/driver:v1`.
 pub(crate) fn is_of(image: &str, repository: &str) -> bool {
     let image = image.split_once('@').map_or(image, |(name, _)| name);
     // A colon after the last slash begins a tag; one before it, a port.
@@ -171,7 +171,9 @@ pub(crate) fn is_of(image: &str, repository: &str) -> bool {
         Some((name, tag)) if !tag.contains('/') => name,
         _ => image,
     };
-    name == repository || name.strip_suffix(repository).is_some_and(|registry| registry.ends_with('/'))
+    [image, name].into_iter().any(|name| {
+        name == repository || name.strip_suffix(repository).is_some_and(|registry| registry.ends_with('/'))
+    })
 }
 
 impl PodRunner {

@@ -17,4 +17,5 @@ mod main_job;
 mod manifests;
 mod migration;
 mod pods;
+mod rollback;
 mod setup;

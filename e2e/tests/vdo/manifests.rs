@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 const CPI: &str = include_str!("../../../operators/vdo/src/render/tests/cpi.yaml");
 const CSI: &str = include_str!("../../../operators/vdo/src/render/tests/csi.yaml");
 
+/// Publishes the manifests of CPI with one more object; returns their source.
+pub fn with_object(rig: &VdoRig, path: &str, object: &Value) -> String {
+    rig.publish(path, &format!("{}\n---\n{object}\n", text("cpi/v1.36.yaml", CPI)))
+}
+
 /// Returns the manifests of a project.
 fn text(file: &str, small: &str) -> String {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/manifests");

@@ -2,13 +2,15 @@
 //!
 //! Pure: from the matrix and from what is there to one version, with the reason for each that was rejected. A version fits if *every*
 //! vCenter, the Kubernetes and what the driver needs admit it, if it is neither revoked nor a trial, and if the policy and the
-//! version that is installed let it be reached.
+//! version that is installed let it be reached. An upgrade that has failed is rolled back to the version that ran before, if that one fits.
 
+mod history;
 mod reason;
 
 use crate::matrix::{Driver, Matrix, Release};
 use crate::version::{Kubernetes, Version, Vsphere};
 
+pub use history::{Failure, History};
 pub use reason::Rejection;
 
 /// A vCenter that the driver has to work with.
@@ -66,6 +68,8 @@ pub enum Step {
     Upgrade,
     /// An older version replaces the one that is installed, because a user pinned it.
     Downgrade,
+    /// The version that ran before replaces the one that is installed, which did not become available.
+    Rollback,
     /// No version fits. What is installed is left as it is.
     Nothing,
 }
@@ -81,6 +85,8 @@ pub struct Choice {
     pub step: Step,
     /// All versions of the matrix, newest first, with what speaks against them: nothing against those that fit.
     pub candidates: Vec<(Version, Vec<Rejection>)>,
+    /// Why the version that is installed is not rolled back although it did not become available, and what a person has to write.
+    pub stays: Option<String>,
 }
 
 /// Chooses the version of a driver.
@@ -90,17 +96,32 @@ pub fn choose(
     driver: Driver,
     surroundings: &Surroundings,
     policy: &Policy,
-    installed: Option<&Version>,
+    history: &History<'_>,
 ) -> Choice {
-    let candidates: Vec<_> = matrix
+    let installed = history.installed;
+    let mut candidates: Vec<_> = matrix
         .releases(driver)
         .rev()
         .map(|(version, release)| {
             let mut against = incompatible(driver, version, release, surroundings);
             against.extend(unreachable(version, release, policy, installed));
+            against.extend(history.failure(version, policy).cloned().map(Rejection::Failed));
             (version.clone(), against)
         })
         .collect();
+    let stays = history.failing.and_then(|failing| history.stays(failing, policy, &candidates));
+    let rolled_back = history.failing.filter(|_| stays.is_none());
+    if let Some(failing) = rolled_back {
+        for (version, against) in &mut candidates {
+            if *version == failing.version {
+                against.push(Rejection::Failed(failing.clone()));
+            } else if *version == failing.from {
+                against.clear();
+            } else if *version > failing.version {
+                against.push(Rejection::AfterRollback(failing.from.clone()));
+            }
+        }
+    }
     let version =
         candidates.iter().find(|(_, against)| against.is_empty()).map(|(version, _)| version.clone());
     let step = match (&version, installed) {
@@ -108,9 +129,10 @@ pub fn choose(
         (Some(_), None) => Step::Install,
         (Some(version), Some(installed)) if version == installed => Step::Keep,
         (Some(version), Some(installed)) if version > installed => Step::Upgrade,
+        (Some(_), Some(_)) if rolled_back.is_some() => Step::Rollback,
         (Some(_), Some(_)) => Step::Downgrade,
     };
-    Choice { driver, version, step, candidates }
+    Choice { driver, version, step, candidates, stays }
 }
 
 /// Returns why a version does not work here, whatever is installed.
@@ -182,6 +204,17 @@ fn unreachable(
 }
 
 impl Choice {
+    /// Adds to the upgrade that has failed what was found out about it later.
+    pub(crate) fn found_out(&mut self, found: &Failure) {
+        for why in self.candidates.iter_mut().flat_map(|(_, against)| against) {
+            if let Rejection::Failed(failure) = why
+                && failure.version == found.version
+            {
+                failure.clone_from(found);
+            }
+        }
+    }
+
     /// Returns the pinned version that the matrix does not have.
     fn missing_pin(&self) -> Option<&Version> {
         let mut pins = self.candidates.iter().map(|(_, against)| {

@@ -31,6 +31,7 @@ use clap::{ArgMatches, Command, FromArgMatches as _, Subcommand};
 use serde_json::{Value, json};
 
 use access::Format;
+pub(crate) use access::duration;
 use error::Error;
 
 /// The commands.

@@ -10,7 +10,7 @@ use crate::api::{
     CpiSpec, CsiSpec, DeletionPolicy, DriverSetSpec, DriverSpec, FileVolumes, MaintenanceWindow,
     ManagementState, NodeAddresses, VdoConfigSpec, VersionPolicy, reason,
 };
-use crate::choose::{Choice, Policy};
+use crate::choose::{Choice, Policy, Step};
 use crate::config::{Category, ClusterId, Cpi, Csi, FileShares, Nodes, Permission, Vcenter, Zones};
 use crate::matrix::{Driver, Matrix};
 use crate::plan::{Drivers, Hold, Target, Wanted};
@@ -50,6 +50,8 @@ pub struct Desired {
     pub features: BTreeMap<String, bool>,
     /// Preflight checks that are switched off.
     pub skipped: BTreeSet<Check>,
+    /// What the annotation says whose change lets versions be tried again whose upgrade has failed.
+    pub retry: String,
 }
 
 /// What users ask of one driver. The default is a driver that is left alone.
@@ -234,6 +236,7 @@ impl Desired {
             digest: rendered.digest(sources),
             needs_cpi: matrix.release(choice.driver, version).is_some_and(|release| release.is_cpi_required),
             adopts: self.drivers.get(choice.driver).adopts,
+            rolls_back: choice.step == Step::Rollback,
         })
     }
 

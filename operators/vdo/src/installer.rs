@@ -6,8 +6,8 @@
 //!   manifests, Nodes, notes ────────┘
 //! ```
 //!
-//! What is installed is noted on the parent of each set, so that it is known after a restart. The oldest object that asks for a driver decides
-//! about it.
+//! What is installed is noted on the parent of each set, so that it is known after a restart; so is what ran before an upgrade, and which
+//! upgrades have failed. The oldest object that asks for a driver decides about it.
 
 mod aim;
 mod apply;
@@ -28,7 +28,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
@@ -44,7 +44,7 @@ pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
 pub(crate) use observe::observe;
 pub(crate) use pods::Looks;
-pub(crate) use record::Record;
+pub(crate) use record::{Record, UPGRADE_TIMEOUT};
 pub(crate) use seen::{DriverSeen, File, Seen};
 
 use crate::api::reason;
@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) wakes: Wakes,
     pub(crate) checkups: Arc<Checkups>,
     pub(crate) meters: Arc<Meters>,
+    /// After which time an upgrade counts as failed.
+    pub(crate) upgrade_timeout: SignedDuration,
 }
 
 /// Namespace of the sets' parents. It cannot be deleted.
@@ -182,7 +184,14 @@ impl<K: Asks> Reconciler for Installer<K> {
             let reason = in_use.clone().find(|reason| now.reason == **reason)?;
             Some(Notice::warning(reason, now.message.clone()))
         };
-        now.and_then(notice).into_iter().collect()
+        let rolled_back = |status| {
+            let all = K::conditions_of(status).iter().filter(|condition| condition.type_ != READY);
+            all.filter(|condition| condition.reason == reason::ROLLED_BACK)
+        };
+        let was = |type_: &str| old.is_some_and(|old| rolled_back(old).any(|old| old.type_ == type_));
+        let begun = rolled_back(new).filter(|condition| !was(&condition.type_));
+        let begun = begun.map(|condition| Notice::warning(reason::ROLLED_BACK, condition.message.clone()));
+        now.and_then(notice).into_iter().chain(begun).collect()
     }
 }
 
@@ -194,9 +203,9 @@ pub(crate) mod model {
     pub(crate) use super::claims::{Claim, claim, decided};
     pub(crate) use super::confirm::begins;
     pub(crate) use super::decide::{Action, Plan, decide};
-    pub(crate) use super::known::{Known, needs_workloads, recover};
+    pub(crate) use super::known::{Known, failing, needs_workloads, recover};
     pub(crate) use super::memory::{Memory, Rollout, State as Remembered};
-    pub(crate) use super::record::Record;
+    pub(crate) use super::record::{Patience, Record};
     pub(crate) use super::seen::Seen;
 }
 

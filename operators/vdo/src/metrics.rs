@@ -174,6 +174,7 @@ fn word(change: Change) -> Option<&'static str> {
         Change::Adopt => Some("adopt"),
         Change::Upgrade => Some("upgrade"),
         Change::Downgrade => Some("downgrade"),
+        Change::Rollback => Some("rollback"),
         Change::Configure => Some("configure"),
         Change::Maintain => None,
     }

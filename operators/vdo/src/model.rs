@@ -1,4 +1,4 @@
-//! A model of installation, upgrade and removal: the three drivers between two objects that ask for them, a vCenter and the Nodes.
+//! A model of installation, upgrade, rollback and removal: the three drivers between two objects that ask for them, a vCenter and the Nodes.
 //!
 //! The operator's own functions are what is read of the askers and of the notes (`Known::see`), the choice of versions, what is rendered,
 //! the decision, the statuses and what a process remembers. The API server, what the drivers do, the vCenter with its controller, and the order of
@@ -60,13 +60,13 @@ impl Model for Cluster {
         for driver in Driver::ALL {
             let set = &state.sets[values::number(driver)];
             let record = self.operator.record(set.notes).map(|record| record.notes());
-            let _ = writeln!(text, "{driver}: {record:?}, kinds {}", set.has_kinds);
+            let _ = writeln!(text, "{driver}: {record:?}, kinds {}, over {}", set.has_kinds, set.is_over);
             for part in Part::ALL.into_iter().filter(|part| set.parts[*part as usize].exists()) {
                 let _ = writeln!(text, "{driver} {part:?}: {:?}", set.parts[part as usize]);
             }
         }
         let _ = writeln!(text, "nodes: {:?}", state.nodes);
-        let _ = writeln!(text, "{:?}, matrix {}", state.vcenter, state.matrix);
+        let _ = writeln!(text, "{:?}, matrix {}, broken {:?}", state.vcenter, state.matrix, state.broken);
         let _ = writeln!(text, "volume {}, pod {}", state.has_volume, state.has_pod);
         let is_current = state.cached == (state.askers, state.nodes);
         let _ = writeln!(text, "caches are current: {is_current}");

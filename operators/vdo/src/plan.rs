@@ -80,6 +80,8 @@ pub struct Target {
     pub needs_cpi: bool,
     /// Whether a driver that another tool installed is taken over.
     pub adopts: bool,
+    /// Whether it is the version that ran before an upgrade which has failed.
+    pub rolls_back: bool,
 }
 
 /// What there is of a driver.
@@ -175,6 +177,8 @@ pub enum Change {
     Upgrade,
     /// It gets an older version.
     Downgrade,
+    /// It gets the version again that ran before an upgrade which has failed.
+    Rollback,
     /// It gets other settings.
     Configure,
     /// Nothing, unless another client changed it: then that is put back.
@@ -183,8 +187,15 @@ pub enum Change {
 
 impl Change {
     /// Every change.
-    pub const ALL: [Self; 6] =
-        [Self::Install, Self::Adopt, Self::Upgrade, Self::Downgrade, Self::Configure, Self::Maintain];
+    pub const ALL: [Self; 7] = [
+        Self::Install,
+        Self::Adopt,
+        Self::Upgrade,
+        Self::Downgrade,
+        Self::Rollback,
+        Self::Configure,
+        Self::Maintain,
+    ];
 }
 
 /// Decides the step of each driver.
@@ -223,6 +234,9 @@ impl Planner<'_> {
                 return Step::Wait(Hold { reason: reason::REMOVING, message });
             }
             Found::Ours(installed) if target.version > installed.version => Change::Upgrade,
+            Found::Ours(installed) if target.version < installed.version && target.rolls_back => {
+                Change::Rollback
+            }
             Found::Ours(installed) if target.version < installed.version => Change::Downgrade,
             Found::Ours(installed) if target.digest != installed.digest => Change::Configure,
             Found::Ours(_) => return Step::Apply(Change::Maintain),
@@ -239,6 +253,8 @@ impl Planner<'_> {
             Change::Upgrade | Change::Downgrade => {
                 self.before_version(driver).or_else(|| self.cluster.checks.hold(false))
             }
+            // What is broken waits neither for the window nor for what has been found since it ran.
+            Change::Rollback => self.unavailable_before(driver),
             Change::Configure | Change::Maintain => None,
         };
         wait.unwrap_or(Step::Apply(change))
@@ -295,11 +311,8 @@ impl Planner<'_> {
     /// Returns what a change of version waits for: earlier drivers, which later ones need, and the window. An earlier driver does not
     /// wait for later ones, as these may be unavailable because of it.
     fn before_version(&self, driver: Driver) -> Option<Step> {
-        for earlier in Driver::ALL.into_iter().filter(|earlier| *earlier < driver) {
-            if let Found::Ours(Installed { health: Health::Progressing(why), .. }) = self.found.get(earlier) {
-                let message = format!("{earlier} is not available: {why}");
-                return Some(Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message }));
-            }
+        if let Some(wait) = self.unavailable_before(driver) {
+            return Some(wait);
         }
         let earlier =
             Driver::ALL.into_iter().find(|earlier| *earlier < driver && self.changes_version(*earlier));
@@ -310,6 +323,18 @@ impl Planner<'_> {
         let message = "the version changes in the next maintenance window".to_owned();
         let hold = Hold { reason: reason::OUTSIDE_OF_WINDOW, message };
         (!self.cluster.is_window_open).then_some(Step::Wait(hold))
+    }
+
+    /// Returns that an earlier driver does not run, which may be why this one does not either.
+    fn unavailable_before(&self, driver: Driver) -> Option<Step> {
+        Driver::ALL.into_iter().filter(|earlier| *earlier < driver).find_map(|earlier| {
+            let Found::Ours(Installed { health: Health::Progressing(why), .. }) = self.found.get(earlier)
+            else {
+                return None;
+            };
+            let message = format!("{earlier} is not available: {why}");
+            Some(Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message }))
+        })
     }
 
     /// Returns whether a driver that runs is to have another version, and nothing holds it up that a person has to remove.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use infra_clients::Trust;
 use infra_clients::download::{Downloader, Limits};
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -132,7 +133,10 @@ Examples:
             pull_secret: args.pull_secret.clone(),
             aside: None,
         };
-        let shared = Arc::new(shared(&kit, &watches, &wakes, fetcher, (checkups, meters)));
+        let upgrade_timeout = SignedDuration::try_from(args.upgrade_timeout)?;
+        let shared =
+            Shared { upgrade_timeout, ..shared(&kit, &watches, &wakes, fetcher, (checkups, meters)) };
+        let shared = Arc::new(shared);
         watches.nodes.spawn().keep();
         watches.csi_nodes.spawn().keep();
         watches.secrets.spawn().keep();
@@ -236,6 +240,7 @@ fn shared(
         checkups,
         meters,
         manager,
+        upgrade_timeout: SignedDuration::MAX,
     }
 }
 
@@ -270,9 +275,9 @@ impl Watches {
         let ids = Driver::ALL.map(|driver| set(&kit.client(), "", driver).id());
         let members = format!("{PART_OF} in ({})", ids.join(","));
         Self {
-            // With its annotation.
+            // With their annotations.
             vdo_configs: Watch::namespaced(kit),
-            driver_sets: Watch::namespaced(kit).lean(),
+            driver_sets: Watch::namespaced(kit),
             clouds: Watch::namespaced(kit).lean(),
             connections: Watch::namespaced(kit).lean(),
             matrices: Watch::namespaced(kit).lean(),

@@ -26,6 +26,10 @@ pub struct Report {
     pub choice: Option<String>,
     /// How far the Nodes are with it.
     pub nodes: Summary,
+    /// Which upgrade was rolled back, why, and how it is tried again.
+    pub rolled_back: Option<String>,
+    /// Which upgrade has failed and is not rolled back, why, and what a person has to do.
+    pub failing: Option<String>,
 }
 
 /// How far a driver is, in words.
@@ -33,6 +37,13 @@ struct Verdict {
     phase: Phase,
     reason: &'static str,
     message: String,
+}
+
+impl Verdict {
+    /// Returns whether the driver serves all Nodes.
+    fn is_available(&self) -> bool {
+        self.phase == Phase::Configured
+    }
 }
 
 impl Report {
@@ -56,6 +67,10 @@ impl Report {
                 verdict(if is_there { Phase::Configuring } else { Phase::Deploying }, reason, message)
             }
             Step::Apply(Change::Maintain) => Some(self.maintained()),
+            Step::Apply(Change::Rollback) => {
+                let why = self.rolled_back.as_deref().unwrap_or_default();
+                verdict(Phase::Deploying, reason::ROLLED_BACK, &format!("it is being rolled back: {why}"))
+            }
             Step::Apply(_) => verdict(Phase::Deploying, reason::ROLLING_OUT, "it is being applied"),
         }
     }
@@ -63,7 +78,20 @@ impl Report {
     /// Returns how far a driver is whose version and settings are as they should be.
     fn maintained(&self) -> Verdict {
         if let Found::Ours(Installed { health: Health::Progressing(why), .. }) = &self.found {
-            return Verdict { phase: Phase::Deploying, reason: reason::ROLLING_OUT, message: why.clone() };
+            return match (&self.failing, &self.rolled_back) {
+                (Some(failing), _) => {
+                    let (reason, message) = (reason::UPGRADE_FAILED, failing.clone());
+                    Verdict { phase: Phase::Failed, reason, message }
+                }
+                (None, Some(rolled_back)) => {
+                    let message = format!("{why}; it was rolled back: {rolled_back}");
+                    Verdict { phase: Phase::Deploying, reason: reason::ROLLED_BACK, message }
+                }
+                (None, None) => {
+                    let message = why.clone();
+                    Verdict { phase: Phase::Deploying, reason: reason::ROLLING_OUT, message }
+                }
+            };
         }
         let (phase, reason) = match &self.nodes {
             Summary { total: 0, .. } => {
@@ -74,7 +102,13 @@ impl Report {
             nodes if nodes.has_failed => (Phase::Failed, reason::NODES_FAILING),
             _ => (Phase::Configuring, reason::SETTING_UP_NODES),
         };
-        Verdict { phase, reason, message: self.nodes.to_string() }
+        match &self.rolled_back {
+            Some(rolled_back) if phase == Phase::Configured => {
+                let message = format!("{}; it was rolled back: {rolled_back}", self.nodes);
+                Verdict { phase, reason: reason::ROLLED_BACK, message }
+            }
+            _ => Verdict { phase, reason, message: self.nodes.to_string() },
+        }
     }
 }
 
@@ -120,11 +154,7 @@ pub fn driver_set(
             digest: installed.map(|installed| installed.digest.clone()),
             choice: report.choice.as_deref().map(|text| conditions::bounded(text).to_owned()),
             nodes,
-            failing: if verdict.reason == reason::AS_ASKED {
-                Vec::new()
-            } else {
-                report.nodes.failing.clone()
-            },
+            failing: if verdict.is_available() { Vec::new() } else { report.nodes.failing.clone() },
         })
     };
     DriverSetStatus {
@@ -160,15 +190,19 @@ fn all_conditions(
         [READY, CHECKS_PASSED].contains(&condition.type_.as_str())
             || verdicts.iter().any(|(driver, _)| condition.type_ == type_of(*driver))
     });
-    for (driver, Verdict { reason, message, .. }) in &verdicts {
-        let status = Status::from(*reason == reason::AS_ASKED);
+    for (driver, verdict) in &verdicts {
+        let Verdict { reason, message, .. } = verdict;
+        let status = Status::from(verdict.is_available());
         conditions::set(&mut all, &type_of(*driver), status, reason, message, generation, now);
     }
     let open = open(reports);
     let is_ready = open.is_none();
     let (reason, message) = match open {
         Some(Open { reason, message, .. }) => (reason, message),
-        None => (reason::AS_ASKED, "every driver that is managed runs".to_owned()),
+        None => match verdicts.iter().find(|(_, verdict)| verdict.reason == reason::ROLLED_BACK) {
+            Some((driver, verdict)) => (verdict.reason, format!("{driver}: {}", verdict.message)),
+            None => (reason::AS_ASKED, "every driver that is managed runs".to_owned()),
+        },
     };
     conditions::set(&mut all, READY, Status::from(is_ready), reason, &message, generation, now);
     all
@@ -190,7 +224,7 @@ pub struct Open {
 pub fn open(reports: &Drivers<Report>) -> Option<Open> {
     let verdicts =
         Driver::ALL.into_iter().filter_map(|driver| Some((driver, reports.get(driver).verdict()?)));
-    let open: Vec<_> = verdicts.filter(|(_, verdict)| verdict.reason != reason::AS_ASKED).collect();
+    let open: Vec<_> = verdicts.filter(|(_, verdict)| !verdict.is_available()).collect();
     let failed = open.iter().find(|(_, verdict)| verdict.phase == Phase::Failed);
     let (driver, verdict) = failed.or(open.first())?;
     Some(Open {

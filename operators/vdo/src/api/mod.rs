@@ -41,6 +41,9 @@ pub const SKIP_CHECKS: &str = "vdo.vmware.com/skip-checks";
 /// Annotation of a [`VdoConfig`]: the drivers that are taken over where another tool has installed them, with commas between their names.
 pub const ADOPT: &str = "vdo.vmware.com/adopt";
 
+/// Annotation of a [`VdoConfig`] or [`DriverSet`]: any text. Another text lets versions be tried again whose upgrade has failed.
+pub const RETRY_UPGRADE: &str = "vdo.vmware.com/retry-upgrade";
+
 /// Names that the ConfigMap with the compatibility matrix may have: in the original's code, and in its README.
 pub const MATRIX_CONFIG_MAPS: [&str; 2] = ["compat-matrix-config", "comp-matrix-config"];
 

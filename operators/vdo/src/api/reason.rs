@@ -11,6 +11,8 @@ operator_kit::reasons! {
     WAITING_FOR_DRIVER = "WaitingForDriver";
     /// Nodes have the taint of a cloud provider that has not set them up.
     NODES_UNINITIALIZED = "NodesUninitialized";
+    /// An upgrade has failed, and the version that ran before is applied again.
+    ROLLED_BACK = "RolledBack";
     /// The version changes in a maintenance window.
     OUTSIDE_OF_WINDOW = "OutsideOfWindow";
     /// The driver that was removed is not gone yet.
@@ -34,6 +36,8 @@ operator_kit::reasons! {
     FILE_UNUSABLE = "FileUnusable";
     /// The preflight checks have found what forbids the installation or the upgrade of a driver.
     CHECKS_FAILED = "ChecksFailed";
+    /// An upgrade has failed, and is not rolled back.
+    UPGRADE_FAILED = "UpgradeFailed";
     /// Nodes have not been set up for long.
     NODES_FAILING = "NodesFailing";
     /// No version of the matrix fits.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::Vcenter;
+use super::{Failure, Vcenter};
+use crate::api::RETRY_UPGRADE;
 use crate::version::{Kubernetes, Range, Version};
 
 /// What speaks against a version. Formats as a sentence without its subject.
@@ -43,6 +44,17 @@ pub enum Rejection {
         /// The oldest that can be upgraded to it.
         oldest: Version,
     },
+    /// It did not become available after an upgrade.
+    Failed(Failure),
+    /// An upgrade that has failed is rolled back to this version first, as a newer one may have to wait.
+    AfterRollback(Version),
+    /// It lacks versions of a kind in which the API server keeps objects.
+    Stored {
+        /// Name of the CustomResourceDefinition.
+        definition: String,
+        /// The versions.
+        versions: Vec<String>,
+    },
 }
 
 impl fmt::Display for Rejection {
@@ -67,6 +79,14 @@ impl fmt::Display for Rejection {
             }
             Self::TooFar { installed, oldest } => {
                 write!(f, "can replace {oldest} or later, and {installed} is installed: upgrade in steps")
+            }
+            Self::Failed(failure) => {
+                write!(f, "{failure}; to try it again, give the annotation {RETRY_UPGRADE} another value")
+            }
+            Self::AfterRollback(from) => write!(f, "is tried once {from} is applied again"),
+            Self::Stored { definition, versions } => {
+                let versions = versions.join(", ");
+                write!(f, "lacks {versions} of {definition}, in which objects are or were stored")
             }
         }
     }

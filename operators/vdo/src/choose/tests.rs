@@ -163,10 +163,114 @@ fn the_highest_version_that_fits_is_chosen() {
             Driver::Csi,
             &surroundings(kubernetes, vcenters),
             &policy(wish),
-            installed.as_ref(),
+            &History::of(installed.as_ref()),
         );
         let version = choice.version.as_ref().map_or("none".to_owned(), ToString::to_string);
         assert_eq!(format!("{version} {:?}", choice.step), wanted, "{case:?}\n{}", choice.explain());
+    }
+}
+
+/// Returns the failure of the upgrade from 3.6.0 to 3.7.0.
+fn failure(retry: &str) -> Failure {
+    let (version, from) = (Version::new(3, 7, 0), Version::new(3, 6, 0));
+    Failure { version, from, after: 900, why: "why".to_owned(), retry: retry.to_owned() }
+}
+
+/// Releases; policy; what is chosen, and the step; why nothing is rolled back.
+type Failed = (&'static str, &'static str, &'static str, Option<&'static str>);
+
+const FAILED: &[Failed] = &[
+    ("3.6.0, 3.7.0", "latest", "3.6.0 Rollback", None),
+    (
+        "3.6.0, 3.7.0",
+        "patch",
+        "3.7.0 Keep",
+        Some("3.7.0 stays, as 3.6.0 is no patch of 3.7.0, and the policy is Patch"),
+    ),
+    ("3.6.0 lts, 3.7.0 lts", "lts", "3.6.0 Rollback", None),
+    ("3.6.0, 3.6.1, 3.7.0", "latest", "3.6.0 Rollback", None),
+    ("3.6.0, 3.7.0, 3.7.1", "latest", "3.6.0 Rollback", None),
+    (
+        "3.5.0, 3.7.0, 3.7.1",
+        "latest",
+        "3.7.1 Upgrade",
+        Some("3.7.0 stays, as the matrix does not have 3.6.0"),
+    ),
+    ("3.6.0, 3.7.0, 3.8.0-rc.1", "latest", "3.6.0 Rollback", None),
+    ("3.6.0, 3.7.0 revoked", "latest", "3.6.0 Rollback", None),
+    ("3.6.0", "latest", "3.6.0 Rollback", None),
+    ("3.5.0, 3.7.0", "latest", "3.7.0 Keep", Some("3.7.0 stays, as the matrix does not have 3.6.0")),
+    (
+        "3.6.0 revoked, 3.7.0",
+        "latest",
+        "3.7.0 Keep",
+        Some("3.7.0 stays, as 3.6.0 was revoked: it loses data"),
+    ),
+    (
+        "3.6.0 k=1.20, 3.7.0",
+        "latest",
+        "3.7.0 Keep",
+        Some("3.7.0 stays, as 3.6.0 works with Kubernetes 1.20, and the cluster has 1.33.0"),
+    ),
+    ("3.6.0, 3.7.0", "=3.7.0", "3.7.0 Keep", Some("3.7.0 is pinned and stays: pin 3.6.0 to go back")),
+    ("3.6.0, 3.7.0", "=3.6.0", "3.6.0 Downgrade", Some("3.7.0 is pinned and stays: pin 3.6.0 to go back")),
+];
+
+#[test]
+fn an_upgrade_that_has_failed_is_rolled_back_where_the_version_before_fits() {
+    let (installed, failing) = (Version::new(3, 7, 0), failure(""));
+    let stored =
+        Rejection::Stored { definition: "nodes.cns.example.com".to_owned(), versions: vec!["v2".to_owned()] };
+    let mut history = History { failing: Some(&failing), ..History::of(Some(&installed)) };
+    let chosen = |releases: &str, wish: &str, history: &History<'_>| {
+        let matrix = matrix(Driver::Csi, releases);
+        choose(&matrix, Driver::Csi, &surroundings("1.33", "8.0.3"), &policy(wish), history)
+    };
+    let short = |choice: &Choice| {
+        let version = choice.version.as_ref().map_or("none".to_owned(), ToString::to_string);
+        format!("{version} {:?}", choice.step)
+    };
+    for (releases, wish, wanted, stays) in FAILED {
+        let choice = chosen(releases, wish, &history);
+        assert_eq!(
+            (short(&choice).as_str(), choice.stays.as_deref()),
+            (*wanted, *stays),
+            "{releases} {wish}"
+        );
+    }
+    history.no_way_back = Some(&stored);
+    let choice = chosen("3.6.0, 3.7.0", "latest", &history);
+    let stays =
+        "3.7.0 stays, as 3.6.0 lacks v2 of nodes.cns.example.com, in which objects are or were stored";
+    assert_eq!((short(&choice).as_str(), choice.stays.as_deref()), ("3.7.0 Keep", Some(stays)));
+}
+
+#[test]
+fn a_version_that_has_failed_is_tried_again_only_where_a_person_asks() {
+    let failed = [failure("once")];
+    let at = |installed: &str, wish: &str, retry: &str| {
+        let installed: Version = installed.parse().unwrap();
+        let history = History { failed: &failed, retry, ..History::of(Some(&installed)) };
+        let matrix = matrix(Driver::Csi, "3.6.0, 3.7.0");
+        let choice = choose(&matrix, Driver::Csi, &surroundings("1.33", "8.0.3"), &policy(wish), &history);
+        (format!("{} {:?}", choice.version.as_ref().unwrap(), choice.step), choice.explain())
+    };
+    let why = "CSI 3.6.0 is the highest version that fits\n\
+               3.7.0: did not become available within 15 minutes after the upgrade from 3.6.0: why; to try it again, give the annotation \
+               vdo.vmware.com/retry-upgrade another value";
+    assert_eq!(at("3.6.0", "latest", "once"), ("3.6.0 Keep".to_owned(), why.to_owned()));
+    for (installed, wish, retry, wanted) in [
+        ("3.6.0", "latest", "twice", "3.7.0 Upgrade"),
+        ("3.6.0", "=3.7.0", "once", "3.7.0 Upgrade"),
+        ("3.6.0", "=3.6.0", "once", "3.6.0 Keep"),
+        // It runs in spite of it.
+        ("3.7.0", "latest", "once", "3.7.0 Keep"),
+    ] {
+        let (chosen, why) = at(installed, wish, retry);
+        assert!(
+            chosen == wanted && !why.contains("did not become"),
+            "{installed} {wish} {retry}: {chosen} {why}"
+        );
     }
 }
 
@@ -175,7 +279,10 @@ fn cpi_is_needed_where_the_matrix_says_so() {
     let matrix = matrix(Driver::Csi, "3.6.0, 3.7.0 cpi");
     let mut surroundings = surroundings("1.33", "8.0.3");
     let version = |surroundings: &Surroundings| {
-        choose(&matrix, Driver::Csi, surroundings, &Policy::Latest, None).version.unwrap().to_string()
+        choose(&matrix, Driver::Csi, surroundings, &Policy::Latest, &History::default())
+            .version
+            .unwrap()
+            .to_string()
     };
     assert_eq!(version(&surroundings), "3.7.0");
     surroundings.has_cpi = false;
@@ -189,8 +296,13 @@ fn every_rejection_has_its_words() {
     let mut surroundings = surroundings("1.33.1", "8.0.3 7.0.1");
     surroundings.has_cpi = false;
     let installed = Version::new(3, 3, 0);
-    let choice =
-        choose(&matrix(Driver::Csi, releases), Driver::Csi, &surroundings, &Policy::Latest, Some(&installed));
+    let choice = choose(
+        &matrix(Driver::Csi, releases),
+        Driver::Csi,
+        &surroundings,
+        &Policy::Latest,
+        &History::of(Some(&installed)),
+    );
     assert_eq!(
         choice.explain(),
         "CSI 3.4.0 is the highest version that fits\n\
@@ -204,7 +316,7 @@ fn every_rejection_has_its_words() {
     let explain = |releases: &str, wish: &str, installed: &str| {
         let installed = (!installed.is_empty()).then(|| installed.parse::<Version>().unwrap());
         let matrix = matrix(Driver::Csi, releases);
-        choose(&matrix, Driver::Csi, &surroundings, &policy(wish), installed.as_ref()).explain()
+        choose(&matrix, Driver::Csi, &surroundings, &policy(wish), &History::of(installed.as_ref())).explain()
     };
     assert_eq!(explain("", "latest", ""), "the matrix has no version of CSI");
     assert_eq!(explain("3.6.0, 3.7.0", "=3.5.0", ""), "CSI 3.5.0 is pinned, and the matrix does not have it");
@@ -253,7 +365,10 @@ fn the_matrix_that_is_built_in_has_a_version_for_each_supported_kubernetes() {
     for (kubernetes, cpi, csi) in rows {
         let surroundings = surroundings(kubernetes, "8.0.3");
         let version = |driver| {
-            choose(&matrix, driver, &surroundings, &Policy::Latest, None).version.unwrap().to_string()
+            choose(&matrix, driver, &surroundings, &Policy::Latest, &History::default())
+                .version
+                .unwrap()
+                .to_string()
         };
         assert_eq!(
             (version(Driver::Cpi).as_str(), version(Driver::Csi).as_str()),

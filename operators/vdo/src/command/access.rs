@@ -8,6 +8,7 @@ use kube::Client;
 use operator_kit::Key;
 
 use super::error::Error;
+use crate::installer::UPGRADE_TIMEOUT;
 use crate::program::OPERATOR;
 
 /// How the cluster is reached, and how the output looks.
@@ -47,7 +48,7 @@ impl Access {
     }
 }
 
-/// From where manifests and matrices are read: as the operator's flags of the same names.
+/// From where manifests and matrices are read, and what else the operator knows by its flags: as the operator's flags of the same names.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Sources {
     /// Directory with manifests and matrices, for sources such as `file:antrea/v2.7.0.yaml`: a copy of the operator's
@@ -57,6 +58,10 @@ pub(super) struct Sources {
     /// Name of a Secret in the operator's namespace with the logins of registries
     #[arg(long, env = "VDO_PULL_SECRET", value_name = "NAME")]
     pub(super) pull_secret: Option<String>,
+
+    /// How long a driver may take to become available after an upgrade, as the operator has it
+    #[arg(long, env = "VDO_UPGRADE_TIMEOUT", value_name = "DURATION", default_value = UPGRADE_TIMEOUT, value_parser = duration)]
+    pub(super) upgrade_timeout: Duration,
 }
 
 /// Which objects are meant.
@@ -87,7 +92,7 @@ impl Select {
 }
 
 /// Reads a time such as `90s`, `10m` or `1h`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let unknown = || format!("{text:?} is no time: write one such as 90s, 10m or 1h");
     let split = text.len().checked_sub(1).filter(|at| text.is_char_boundary(*at)).ok_or_else(unknown)?;
     let (number, unit) = text.split_at(split);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::access::Format;
 use super::error::Error;
 use super::{Done, Ends, deploy};
-use crate::choose::{Policy, Surroundings, Vcenter, choose};
+use crate::choose::{History, Policy, Surroundings, Vcenter, choose};
 use crate::connection::said;
 use crate::fetch::{Place, Source};
 use crate::matrix::{BUILT_IN, Driver, Matrix, Release};
@@ -143,7 +143,7 @@ impl Bundle {
             let policy = pinned.map_or(Policy::Latest, |(_, version)| Policy::Pinned(version.clone()));
             let vcenters = if driver == Driver::Cni { Vec::new() } else { vcenters.clone() };
             let surroundings = Surroundings { kubernetes: self.kubernetes, vcenters, has_cpi: true };
-            let choice = choose(matrix, driver, &surroundings, &policy, None);
+            let choice = choose(matrix, driver, &surroundings, &policy, &History::default());
             let found =
                 choice.version.as_ref().and_then(|version| Some((version, matrix.release(driver, version)?)));
             let Some((version, release)) = found else { return Err(Error::Usage(choice.explain())) };

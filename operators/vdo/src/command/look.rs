@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use infra_clients::download::{Downloader, Limits};
 use infra_clients::{Failure as _, Trust};
+use jiff::SignedDuration;
 use k8s_openapi::api::storage::v1::CSINode;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -254,5 +255,6 @@ async fn shared(client: Client, caches: Caches, access: &Access, sources: &Sourc
         meters: Arc::new(Meters::register(&prometheus::Registry::new())?),
         manager,
         client,
+        upgrade_timeout: SignedDuration::try_from(sources.upgrade_timeout).unwrap_or(SignedDuration::MAX),
     })
 }

@@ -12,6 +12,7 @@ use super::diff::{self, Field};
 use super::error::Error;
 use super::look::{Asked, Look, VcenterSeen};
 use super::{Done, Ends};
+use crate::api::reason;
 use crate::choose::Choice;
 use crate::installer::{DriverSeen, set};
 use crate::matrix::Driver;
@@ -173,7 +174,7 @@ pub(super) fn driver_plan(
 ) -> DriverPlan {
     let held = match step {
         Step::Wait(hold) | Step::Blocked(hold) => Some(Held::from(hold)),
-        _ => None,
+        _ => seen.stays().map(|message| Held { reason: reason::UPGRADE_FAILED, message }),
     };
     let foreign = if let Found::Foreign(what) = &seen.found { Some(what.clone()) } else { None };
     DriverPlan {
@@ -206,6 +207,7 @@ fn word(step: &Step) -> &'static str {
         Step::Apply(Change::Adopt) => "adopt",
         Step::Apply(Change::Upgrade) => "upgrade",
         Step::Apply(Change::Downgrade) => "downgrade",
+        Step::Apply(Change::Rollback) => "rollback",
         Step::Apply(Change::Configure) => "configure",
         Step::Apply(Change::Maintain) => "keep",
         Step::Wait(_) => "wait",

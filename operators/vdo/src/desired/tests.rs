@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{VSphereConnectionSpec, VsphereCloudConfigSpec};
+use crate::choose::{self, History};
 use crate::config::Account;
 
 fn account() -> Account {
@@ -193,8 +194,9 @@ fn the_target_is_what_was_chosen_and_rendered() {
         vcenters: Vec::new(),
         has_cpi: true,
     };
-    let choose =
-        |matrix: &Matrix| crate::choose::choose(matrix, Driver::Cpi, &surroundings, &Policy::Latest, None);
+    let choose = |matrix: &Matrix| {
+        choose::choose(matrix, Driver::Cpi, &surroundings, &Policy::Latest, &History::default())
+    };
     let rendered = |image: &str| {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}, "data": {"k": image}});
         let map =

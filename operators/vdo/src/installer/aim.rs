@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::record::Record;
 use crate::api::{ManagementState, reason};
-use crate::choose::{self, Choice, Policy, Surroundings, choose};
+use crate::choose::{self, Choice, Failure, History, Policy, Rejection, Surroundings, choose};
 use crate::connection::{Answer, Login};
-use crate::desired::Desired;
+use crate::desired::{Desired, VersionChoice};
 use crate::foreign::Foreign;
 use crate::matrix::{Driver, Matrix};
 use crate::plan::{Drivers, Hold, Target};
@@ -63,6 +63,8 @@ impl Link {
 pub(crate) struct Basis<'a> {
     pub(crate) desired: &'a Desired,
     pub(crate) records: &'a Drivers<Option<Record>>,
+    /// Upgrades that have failed and are not rolled back yet.
+    pub(crate) failing: &'a Drivers<Option<Failure>>,
     /// Drivers of other tools.
     pub(crate) foreign: &'a Drivers<Option<Foreign>>,
     pub(crate) kubernetes: Kubernetes,
@@ -71,8 +73,13 @@ pub(crate) struct Basis<'a> {
 }
 
 impl Basis<'_> {
-    /// Chooses the version of a driver.
-    pub(crate) fn choose(&self, driver: Driver, links: &[Link]) -> Result<Choice, Hold> {
+    /// Chooses the version of a driver. `no_way_back`: what the API server has that speaks against the version before an upgrade.
+    pub(crate) fn choose(
+        &self,
+        driver: Driver,
+        links: &[Link],
+        no_way_back: Option<&Rejection>,
+    ) -> Result<Choice, Hold> {
         let vcenters = links.iter().filter_map(|link| {
             let server = link.login.vcenter.as_ref().ok()?.server.clone();
             Some(choose::Vcenter { server, version: link.answer.as_ref()?.version? })
@@ -83,11 +90,25 @@ impl Basis<'_> {
             Surroundings { kubernetes: self.kubernetes, vcenters: vcenters.collect(), has_cpi };
         let installed = self.installed(driver);
         let mut policy = self.desired.drivers.get(driver).policy.policy(self.auto_upgrade, installed);
+        let mut failing = self.failing.get(driver).as_ref();
         if surroundings.vcenters.len() < links.len() {
             // A driver that runs is maintained also while a vCenter has not said which version it has.
             policy = Policy::Pinned(installed.ok_or_else(|| not_ready(links))?.clone());
+            failing = None;
         }
-        Ok(choose(self.matrix, driver, &surroundings, &policy, installed))
+        let failed = self.records.get(driver).as_ref().map(|record| record.failed.as_slice());
+        let (failed, retry) = (failed.unwrap_or_default(), self.desired.retry.as_str());
+        let history = History { installed, failed, failing, no_way_back, retry };
+        let mut choice = choose(self.matrix, driver, &surroundings, &policy, &history);
+        if let Some(stays) = choice.stays.as_mut().filter(|_| self.is_kept(driver)) {
+            "auto-upgrade is not enabled, so the version stays: enable it to go back".clone_into(stays);
+        }
+        Ok(choice)
+    }
+
+    /// Returns whether the version is kept because of the original's `auto-upgrade`.
+    fn is_kept(&self, driver: Driver) -> bool {
+        self.desired.drivers.get(driver).policy == VersionChoice::AutoUpgrade && !self.auto_upgrade
     }
 
     /// Returns how the manifests of a driver are changed.

@@ -56,15 +56,20 @@ pub(super) async fn apply<K: Asks>(shared: &Shared, object: &K, plan: Plan) -> R
             }
             // What another object begins is decided after what this one has noted.
             let begins = actions.iter().any(confirm::begins);
-            let _guard = match shared.asked.as_ref().filter(|_| begins) {
+            let guard = match shared.asked.as_ref().filter(|_| begins) {
                 Some(asked) => Some(asked.changing.lock().await),
                 None => None,
             };
             let is_confirmed = begins && confirm::is_confirmed(shared, object, &actions, &records).await?;
+            let is_upgraded =
+                |action: &Action| matches!(action, Action::Apply { change: Change::Upgrade, .. });
+            if is_confirmed && actions.iter().any(is_upgraded) {
+                wake_after(shared, object, shared.upgrade_timeout.unsigned_abs());
+            }
             // What fails for one driver delays no other.
             let mut result = Ok(());
             for action in actions.into_iter().filter(|action| is_confirmed || !confirm::begins(action)) {
-                match act(shared, action).await {
+                match act(shared, action, guard.is_some()).await {
                     Ok(change) => done.changes.extend(change),
                     Err(error) => result = result.and(Err(error)),
                 }
@@ -103,14 +108,14 @@ pub(crate) async fn fetch(shared: &Shared, file: &File) -> Result<(), Error> {
     Ok(())
 }
 
-/// Carries an action out; returns what it changes.
-async fn act(shared: &Shared, action: Action) -> Result<Option<String>, Error> {
+/// Carries an action out; returns what it changes. `is_alone`: no other object begins anything meanwhile.
+async fn act(shared: &Shared, action: Action, is_alone: bool) -> Result<Option<String>, Error> {
     match action {
         Action::Apply { driver, change, record, takes_over, rendered } => {
-            let how = How { change, takes_over };
+            let how = How { change, takes_over, is_alone };
             let applied = apply_driver(shared, driver, how, record.clone(), &rendered).await;
             if let Err(error) = &applied {
-                shared.memory.forget(driver);
+                shared.memory.failed(driver, &error.to_string());
                 shared.meters.fails(driver, error.classify().0);
             }
             applied?;
@@ -180,12 +185,14 @@ struct How {
     change: Change,
     /// Whether objects of others are taken over, also where an earlier attempt has ended early.
     takes_over: bool,
+    /// Whether no other object begins anything meanwhile.
+    is_alone: bool,
 }
 
 async fn apply_driver(
     shared: &Shared,
     driver: Driver,
-    How { change, takes_over }: How,
+    How { change, takes_over, is_alone }: How,
     record: Record,
     rendered: &Rendered,
 ) -> Result<(), Error> {
@@ -209,13 +216,38 @@ async fn apply_driver(
         shared.meters.puts_back(driver, own.changes() - changes);
     }
     let (waits_for, is_watched) = match progress {
-        Progress::Complete(_) => (None, true),
+        Progress::Complete(_) => {
+            if !record.is_complete {
+                note_complete(shared, driver, &record, is_alone).await?;
+            }
+            (None, true)
+        }
         Progress::Waiting(members) => {
             let is_watched = members.iter().all(|(member, _)| WATCHED.contains(&member.kind.as_str()));
             (Some(named(&members)), is_watched)
         }
     };
     shared.memory.applied(driver, waits_for, is_watched);
+    Ok(())
+}
+
+/// Notes that all of a driver runs, unless another object has noted something else.
+async fn note_complete(
+    shared: &Shared,
+    driver: Driver,
+    record: &Record,
+    is_alone: bool,
+) -> Result<(), Error> {
+    let _guard = match shared.asked.as_ref().filter(|_| !is_alone) {
+        Some(asked) => Some(asked.changing.lock().await),
+        None => None,
+    };
+    let set = shared.sets.get(driver);
+    let noted = set.notes().await?.as_ref().map(Record::read);
+    let noted = noted.filter(|noted| noted.version == record.version && noted.digest == record.digest);
+    if let Some(completed) = noted.filter(|noted| !noted.is_removing).and_then(|noted| noted.completed()) {
+        set.write_notes(&completed.notes()).await?;
+    }
     Ok(())
 }
 
@@ -230,6 +262,7 @@ fn verb(change: Change) -> Option<&'static str> {
         Change::Adopt => Some("taking over"),
         Change::Upgrade => Some("upgrading to"),
         Change::Downgrade => Some("going back to"),
+        Change::Rollback => Some("rolling back to"),
         Change::Configure => Some("configuring"),
         Change::Maintain => None,
     }

@@ -11,9 +11,10 @@ use super::seen::{DriverSeen, File, Seen};
 use crate::api::reason;
 use crate::checkup::Order;
 use crate::matrix::Driver;
-use crate::plan::{Change, Drivers, Hold, Step, Wanted};
+use crate::plan::{Change, Drivers, Hold, Step, Target, Wanted};
 use crate::render::Rendered;
 use crate::status::{Open, open};
+use crate::version::Version;
 
 /// When a removal is looked at again: nothing tells that an object is gone.
 const REMOVAL: Duration = Duration::from_millis(300);
@@ -113,20 +114,10 @@ fn action(driver: Driver, step: &Step, seen: &DriverSeen, now: Timestamp) -> Opt
     match step {
         Step::Apply(change) if *change != Change::Maintain || seen.is_due => {
             let Wanted::Present(target) = &seen.wanted else { return None };
-            let before = seen.record.as_ref().filter(|record| record.version == target.version);
-            let record = Record {
-                version: target.version.clone(),
-                digest: target.digest.clone(),
-                since: before.map_or(now, |record| record.since),
-                is_upgrade: seen.record.as_ref().is_some_and(|record| record.replaces(&target.version)),
-                needs_cpi: target.needs_cpi,
-                is_removing: false,
-                is_recovered: seen.record.as_ref().is_some_and(|record| record.is_recovered),
-            };
             Some(Action::Apply {
                 driver,
                 change: *change,
-                record,
+                record: record(seen, target, now),
                 takes_over: target.adopts,
                 rendered: Arc::clone(seen.rendered.as_ref()?),
             })
@@ -137,6 +128,33 @@ fn action(driver: Driver, step: &Step, seen: &DriverSeen, now: Timestamp) -> Opt
         }
         Step::Release => Some(Action::Release(driver, seen.record.clone()?)),
         _ => None,
+    }
+}
+
+/// Returns what is noted of a driver before it is applied.
+fn record(seen: &DriverSeen, target: &Target, now: Timestamp) -> Record {
+    let old = seen.record.as_ref();
+    let same = old.filter(|record| record.version == target.version);
+    let failed = old.map(|record| record.failed.as_slice()).unwrap_or_default();
+    let failing = seen.failing.as_ref();
+    // The newest failure of a version counts; a version that is applied is tried again.
+    let is_over =
+        |version: &Version| *version == target.version || failing.is_some_and(|new| new.version == *version);
+    let failed = failed.iter().filter(|failure| !is_over(&failure.version));
+    Record {
+        version: target.version.clone(),
+        digest: target.digest.clone(),
+        since: same.map_or(now, |record| record.since),
+        is_upgrade: old.is_some_and(|record| record.replaces(&target.version)),
+        needs_cpi: target.needs_cpi,
+        is_removing: false,
+        is_recovered: old.is_some_and(|record| record.is_recovered),
+        is_complete: same.is_some_and(|record| record.is_complete),
+        previous: match same {
+            Some(record) => record.previous.clone(),
+            None => seen.ran().filter(|previous| *previous < target.version),
+        },
+        failed: failed.chain(failing.filter(|new| new.version != target.version)).cloned().collect(),
     }
 }
 

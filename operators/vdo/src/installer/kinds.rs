@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::confirm::Asked;
 use crate::api::{
-    ADOPT, DriverSet, DriverSetStatus, SKIP_CHECKS, VSphereConnection, VdoConfig, VdoConfigStatus,
-    VsphereCloudConfig,
+    ADOPT, DriverSet, DriverSetStatus, RETRY_UPGRADE, SKIP_CHECKS, VSphereConnection, VdoConfig,
+    VdoConfigStatus, VsphereCloudConfig,
 };
 use crate::connection::Connection;
 use crate::desired::Desired;
@@ -53,8 +53,8 @@ pub(crate) trait Asks:
     fn desired(&self) -> Result<Desired, Vec<Problem>>;
 
     /// Returns what of its annotations is read.
-    fn settings(&self) -> [Option<&str>; 2] {
-        [None; 2]
+    fn settings(&self) -> [Option<&str>; 3] {
+        [None, None, self.annotations().get(RETRY_UPGRADE).map(String::as_str)]
     }
 
     /// Returns where it says which matrix is used.
@@ -109,7 +109,8 @@ impl Asks for VdoConfig {
         if self.metadata.deletion_timestamp.is_some() {
             return Ok(desired);
         }
-        let [skipped, adopted] = self.settings();
+        let [skipped, adopted, retry] = self.settings();
+        retry.unwrap_or_default().clone_into(&mut desired.retry);
         desired.skipped = named(SKIP_CHECKS, skipped)?;
         for driver in named::<Driver>(ADOPT, adopted)? {
             desired.drivers.get_mut(driver).adopts = true;
@@ -117,8 +118,8 @@ impl Asks for VdoConfig {
         Ok(desired)
     }
 
-    fn settings(&self) -> [Option<&str>; 2] {
-        [SKIP_CHECKS, ADOPT].map(|name| self.annotations().get(name).map(String::as_str))
+    fn settings(&self) -> [Option<&str>; 3] {
+        [SKIP_CHECKS, ADOPT, RETRY_UPGRADE].map(|name| self.annotations().get(name).map(String::as_str))
     }
 
     fn matrix(&self) -> MatrixPlace<'_> {
@@ -163,7 +164,9 @@ impl Asks for DriverSet {
 
     fn desired(&self) -> Result<Desired, Vec<Problem>> {
         if self.metadata.deletion_timestamp.is_none() {
-            return Desired::of_driver_set(&self.spec);
+            let [.., retry] = self.settings();
+            let retry = retry.unwrap_or_default().to_owned();
+            return Ok(Desired { retry, ..Desired::of_driver_set(&self.spec)? });
         }
         // A version that cannot be read keeps nothing from being removed.
         let mut spec = self.spec.clone();

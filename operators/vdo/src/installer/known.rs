@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::aim::Aim;
 use super::claims::Claim;
 use super::memory::{Memory, Rollout};
-use super::record::Record;
+use super::record::{Patience, Record};
 use super::seen::{DriverSeen, Seen};
 use crate::api::ManagementState;
-use crate::desired::Desired;
+use crate::choose::{Failure, Policy};
+use crate::desired::{Desired, VersionChoice};
 use crate::foreign::{Foreign, Workloads};
 use crate::matrix::Driver;
 use crate::nodes::{NodeSeen, State, Summary};
@@ -26,6 +27,8 @@ pub(crate) struct Known<'a> {
     pub(crate) desired: &'a Desired,
     pub(crate) owners: &'a Drivers<Option<Claim>>,
     pub(crate) records: &'a Drivers<Option<Record>>,
+    /// Upgrades that have failed and are not rolled back yet.
+    pub(crate) failing: &'a Drivers<Option<Failure>>,
     /// Drivers of other tools.
     pub(crate) foreign: &'a Drivers<Option<Foreign>>,
     pub(crate) nodes: &'a [NodeSeen],
@@ -36,6 +39,15 @@ pub(crate) struct Known<'a> {
 pub(crate) fn needs_workloads(desired: &Desired, records: &Drivers<Option<Record>>) -> bool {
     let is_asked = |driver: Driver| desired.drivers.get(driver).state != ManagementState::Unmanaged;
     Driver::ALL.into_iter().any(|driver| records.get(driver).is_none() && is_asked(driver))
+}
+
+/// Returns the upgrades that have failed and are not rolled back yet.
+pub(crate) fn failing(
+    records: &Drivers<Option<Record>>,
+    memory: &Memory,
+    patience: Patience<'_>,
+) -> Drivers<Option<Failure>> {
+    Drivers::of(|driver| records.get(driver).as_ref()?.failure(driver, memory, patience))
 }
 
 /// Gives drivers of ours whose notes are gone a record, and returns those of other tools.
@@ -118,7 +130,18 @@ impl Known<'_> {
         let (version, digest) = (record.version.clone(), record.digest.clone());
         let needs_cpi = record.needs_cpi;
         let found = Found::Ours(Installed { version, digest, needs_cpi, health });
-        DriverSeen { found, record: Some(record), is_due, is_unknown, ..seen }
+        let (failing, failed) = (self.failing.get(driver).clone(), self.failed(driver, &record));
+        DriverSeen { found, record: Some(record), failing, failed, is_due, is_unknown, ..seen }
+    }
+
+    /// Returns the upgrades to newer versions that are not tried again. Where a version is pinned, a person decides about it.
+    fn failed(&self, driver: Driver, record: &Record) -> Vec<Failure> {
+        let is_pinned =
+            matches!(self.desired.drivers.get(driver).policy, VersionChoice::Policy(Policy::Pinned(_)));
+        let failed = record.failed.iter().filter(|failure| {
+            !is_pinned && failure.version > record.version && failure.retry == self.desired.retry
+        });
+        failed.cloned().collect()
     }
 
     /// Says how far the Nodes are.

@@ -42,6 +42,8 @@ struct Applied {
     at: Timestamp,
     /// Whether one of its objects has changed since.
     has_changed: bool,
+    /// Whether it could not be applied.
+    has_failed: bool,
 }
 
 impl Applied {
@@ -94,7 +96,19 @@ impl Memory {
         // Until it is applied, it does not run: another object may look meanwhile.
         let new = || (Some("it is being applied".to_owned()), 0);
         let (waits_for, looks) = known.map_or_else(new, |known| (known.waits_for, known.looks));
-        *applied = Some(Applied { digest: digest.to_owned(), waits_for, looks, at: now, has_changed: false });
+        let digest = digest.to_owned();
+        *applied = Some(Applied { digest, waits_for, looks, at: now, has_changed: false, has_failed: false });
+    }
+
+    /// Notes that a driver could not be applied: it is tried again. Of one that ran, it is not known whether it still does.
+    pub(crate) fn failed(&self, driver: Driver, why: &str) {
+        let mut state = self.state();
+        let slot = state.drivers.get_mut(driver);
+        *slot = slot.take().filter(|applied| applied.waits_for.is_some());
+        if let Some(applied) = slot {
+            applied.waits_for = Some(format!("it cannot be applied: {why}"));
+            applied.has_failed = true;
+        }
     }
 
     /// Notes that a driver was applied. `is_watched`: a watch tells when what is waited for is ready.
@@ -111,7 +125,7 @@ impl Memory {
         Driver::ALL.iter().filter_map(|driver| state.drivers.get(*driver).as_ref()?.again()).min()
     }
 
-    /// Forgets a driver: it could not be applied, or is removed.
+    /// Forgets a driver: it is let go of.
     pub(crate) fn forget(&self, driver: Driver) {
         *self.state().drivers.get_mut(driver) = None;
     }
@@ -126,12 +140,21 @@ impl Memory {
         }
     }
 
+    /// Returns what is waited for of the driver that was applied with this hash, as far as nothing has changed since.
+    pub(super) fn waits_for(&self, driver: Driver, digest: &str) -> Option<String> {
+        let state = self.state();
+        let applied = state.drivers.get(driver).as_ref()?;
+        applied.waits_for.clone().filter(|_| applied.digest == digest && !applied.has_changed)
+    }
+
     /// Returns whether what is there of a driver is to be compared with what was applied.
     pub(crate) fn is_due(&self, driver: Driver, digest: &str, now: Timestamp) -> bool {
         let state = self.state();
         let applied = state.drivers.get(driver).as_ref().filter(|applied| applied.digest == digest);
         applied.is_none_or(|applied| {
-            applied.has_changed || now.duration_since(applied.at) >= applied.again().unwrap_or(AUDIT)
+            applied.has_changed
+                || applied.has_failed
+                || now.duration_since(applied.at) >= applied.again().unwrap_or(AUDIT)
         })
     }
 
@@ -245,6 +268,21 @@ mod tests {
             memory.kept(Driver::Csi, String::new());
             assert_eq!(memory.left(Driver::Csi), "", "it is gone");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_applied_is_tried_again() {
+        let (memory, now) = (Memory::default(), Timestamp::UNIX_EPOCH);
+        memory.applying(Driver::Cpi, "d", now);
+        memory.failed(Driver::Cpi, "why");
+        let why = "it cannot be applied: why".to_owned();
+        assert_eq!(memory.rollout(Driver::Cpi, "d"), Rollout::Waiting(why.clone()));
+        assert!(memory.is_due(Driver::Cpi, "d", now) && memory.waits_for(Driver::Cpi, "d") == Some(why));
+        memory.applying(Driver::Cpi, "d", now);
+        memory.applied(Driver::Cpi, None, true);
+        assert!(!memory.is_due(Driver::Cpi, "d", now));
+        memory.failed(Driver::Cpi, "why");
+        assert_eq!(memory.rollout(Driver::Cpi, "d"), Rollout::Unknown, "it ran");
     }
 
     /// A kind that is not served yet, and an APIService, have no watch.

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Node;
 use operator_kit::Key;
 
 use super::claims::{Claim, owners};
-use super::known::{Known, needs_workloads, recover};
-use super::record::Record;
+use super::known::{Known, failing, needs_workloads, recover};
+use super::record::{Patience, Record};
 use super::seen::{DriverSeen, Seen};
 use super::{Asks, Shared, in_use, pods};
 use crate::api::reason;
@@ -40,6 +40,8 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
     let is_deleted = object.meta().deletion_timestamp.is_some();
     let foreign = foreign(shared, &desired, &mut records, is_deleted).await?;
     let (owners, nodes) = (owners(&shared.caches), nodes(shared));
+    let patience = Patience { timeout: shared.upgrade_timeout, retry: &desired.retry, now };
+    let failing = failing(&records, &shared.memory, patience);
     let known = Known {
         now,
         uid: object.meta().uid.as_deref(),
@@ -48,11 +50,12 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
         desired: &desired,
         owners: &owners,
         records: &records,
+        failing: &failing,
         foreign: &foreign,
         nodes: &nodes,
         memory: &shared.memory,
     };
-    let mut aims = Aims::new(shared, object, &desired, &records, &foreign);
+    let mut aims = Aims::new(shared, object, &known);
     let mut found = Drivers::default();
     for driver in Driver::ALL {
         if known.other(driver).is_none() {

@@ -56,7 +56,7 @@ pub(super) async fn explain(shared: &Shared, driver: Driver, seen: &mut DriverSe
         return;
     };
     let now = shared.clock.now();
-    if now.duration_since(record.since) < PAUSE {
+    if now.duration_since(record.since) < PAUSE.min(shared.upgrade_timeout) {
         return;
     }
     let known = shared.looks.get(driver, digest).filter(|look| now.duration_since(look.at) < PAUSE);
@@ -73,6 +73,10 @@ pub(super) async fn explain(shared: &Shared, driver: Driver, seen: &mut DriverSe
     if let Some(found) = found {
         why.push_str("; ");
         why.push_str(&found);
+        if let Some(failing) = &mut seen.failing {
+            failing.why.clone_from(why);
+            seen.choice.iter_mut().for_each(|choice| choice.found_out(failing));
+        }
     }
 }
 

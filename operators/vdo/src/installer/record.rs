@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::memory::Memory;
+use crate::choose::Failure;
+use crate::matrix::Driver;
 use crate::version::Version;
+
+/// How long an upgrade may take until it counts as failed, unless the flag says otherwise: as long as images take to be pulled over a slow
+/// network, and all Nodes to be served one after the other.
+pub(crate) const UPGRADE_TIMEOUT: &str = "15m";
 
 const VERSION: &str = "version";
 const DIGEST: &str = "digest";
@@ -13,6 +20,19 @@ const REMOVING: &str = "removing";
 const UPGRADE: &str = "upgrade";
 const NEEDS_CPI: &str = "needs-cpi";
 const RECOVERED: &str = "recovered";
+const COMPLETE: &str = "complete";
+const PREVIOUS: &str = "previous";
+const FAILED: &str = "failed";
+
+/// How long an upgrade is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience<'a> {
+    /// After which time an upgrade counts as failed.
+    pub(crate) timeout: SignedDuration,
+    /// What the annotation says whose change lets a version be tried again.
+    pub(crate) retry: &'a str,
+    pub(crate) now: Timestamp,
+}
 
 /// What is noted of a driver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +52,12 @@ pub(crate) struct Record {
     pub(crate) is_removing: bool,
     /// Whether the notes were gone: which kinds its objects have is not known.
     pub(crate) is_recovered: bool,
+    /// Whether this version has run completely.
+    pub(crate) is_complete: bool,
+    /// The version that ran completely before the upgrade to this one, until this one does.
+    pub(crate) previous: Option<Version>,
+    /// Upgrades that have failed: their versions are not tried again by themselves.
+    pub(crate) failed: Vec<Failure>,
 }
 
 impl Record {
@@ -46,6 +72,9 @@ impl Record {
             needs_cpi: of(NEEDS_CPI) == "true",
             is_removing: of(REMOVING) == "true",
             is_recovered: of(RECOVERED) == "true",
+            is_complete: of(COMPLETE) == "true",
+            previous: of(PREVIOUS).parse().ok(),
+            failed: serde_json::from_str(of(FAILED)).unwrap_or_default(),
         }
     }
 
@@ -61,6 +90,27 @@ impl Record {
         self.is_upgrade || self.version != *version
     }
 
+    /// Returns what is to be noted once this version runs; `None` if that is noted.
+    pub(crate) fn completed(&self) -> Option<Self> {
+        let failed = self.failed.iter().filter(|failure| failure.version > self.version).cloned().collect();
+        (!self.is_complete).then(|| Self { is_complete: true, previous: None, failed, ..self.clone() })
+    }
+
+    /// Returns the failure of the upgrade to this version, if what of it does not run has been waited for long enough.
+    pub(crate) fn failure(
+        &self,
+        driver: Driver,
+        memory: &Memory,
+        Patience { timeout, retry, now }: Patience<'_>,
+    ) -> Option<Failure> {
+        let from = self.previous.clone().filter(|_| !self.is_complete && !self.is_removing)?;
+        let why = memory.waits_for(driver, &self.digest)?;
+        let (version, retry) = (self.version.clone(), retry.to_owned());
+        let after = u64::try_from(timeout.as_secs()).unwrap_or_default();
+        let is_over = now.duration_since(self.since) >= timeout;
+        is_over.then_some(Failure { version, from, after, why, retry })
+    }
+
     /// Returns the notes.
     pub(crate) fn notes(&self) -> BTreeMap<String, String> {
         let mut notes = BTreeMap::from([
@@ -73,45 +123,18 @@ impl Record {
             (NEEDS_CPI, self.needs_cpi),
             (REMOVING, self.is_removing),
             (RECOVERED, self.is_recovered),
+            (COMPLETE, self.is_complete),
         ];
         let marks = marks.into_iter().filter(|(_, is)| *is);
         notes.extend(marks.map(|(key, _)| (key.to_owned(), "true".to_owned())));
+        notes.extend(self.previous.as_ref().map(|previous| (PREVIOUS.to_owned(), previous.to_string())));
+        if !self.failed.is_empty() {
+            let failed = serde_json::to_string(&self.failed).unwrap_or_default();
+            notes.insert(FAILED.to_owned(), failed);
+        }
         notes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notes_are_read_as_they_were_written() {
-        for marks in 0..16_u8 {
-            let is = |bit: u8| marks & (1 << bit) != 0;
-            let record = Record {
-                version: Version::new(1, 36, 0),
-                digest: "ab".to_owned(),
-                since: Timestamp::from_second(7).unwrap(),
-                is_upgrade: is(0),
-                needs_cpi: is(1),
-                is_removing: is(2),
-                is_recovered: is(3),
-            };
-            assert_eq!(Record::read(&record.notes()), record);
-        }
-        assert_eq!(Record::read(&BTreeMap::new()).version, Version::new(0, 0, 0));
-        let recovered = Record::recovered("v1.36.0");
-        assert!(recovered.version == Version::new(1, 36, 0) && recovered.is_recovered);
-        assert_eq!(Record::recovered("latest").version, Version::new(0, 0, 0));
-    }
-
-    /// What is begun as an upgrade goes in the order of an upgrade to its end.
-    #[test]
-    fn an_upgrade_stays_one() {
-        let lost = Record::recovered("1.0.0");
-        let old = Record { is_upgrade: false, ..lost.clone() };
-        let (same, other) = (Version::new(1, 0, 0), Version::new(2, 0, 0));
-        assert!(!old.replaces(&same) && old.replaces(&other) && lost.replaces(&same));
-        assert!(Record { version: other.clone(), is_upgrade: true, ..old }.replaces(&other));
-    }
-}
+mod tests;

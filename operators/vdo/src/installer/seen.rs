@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::checkup::{Known, Order};
-use crate::choose::Choice;
+use crate::choose::{self, Choice, Failure, Rejection};
 use crate::fetch::Source;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
-use crate::plan::{Change, Cluster, Drivers, Found, Hold, Step, Wanted, plan};
+use crate::plan::{Change, Cluster, Drivers, Found, Health, Hold, Installed, Step, Wanted, plan};
 use crate::render::Rendered;
 use crate::status::Report;
+use crate::version::Version;
 
 use super::aim::Sight;
 use super::record::Record;
@@ -46,6 +47,10 @@ pub(crate) struct DriverSeen {
     pub(crate) wanted: Wanted,
     pub(crate) found: Found,
     pub(crate) record: Option<Record>,
+    /// The upgrade to this version, if it has failed and is not rolled back yet.
+    pub(crate) failing: Option<Failure>,
+    /// Upgrades to newer versions that have failed before, and are not tried again by themselves.
+    pub(crate) failed: Vec<Failure>,
     /// Which version was chosen, and why not the others.
     pub(crate) choice: Option<Choice>,
     /// Its objects, as they are to be.
@@ -55,6 +60,36 @@ pub(crate) struct DriverSeen {
     pub(crate) is_due: bool,
     /// Whether it is installed, and this process has not looked at it.
     pub(crate) is_unknown: bool,
+}
+
+impl DriverSeen {
+    /// Returns the version that ran completely before another one is applied.
+    pub(super) fn ran(&self) -> Option<Version> {
+        let record = self.record.as_ref()?;
+        let runs = match &self.found {
+            Found::Ours(Installed { health: Health::Available, .. }) => true,
+            _ => self.is_unknown && record.is_complete,
+        };
+        // What is rolled back to ran before it was upgraded.
+        if runs || record.failed.iter().any(|failure| failure.from == record.version) {
+            return Some(record.version.clone());
+        }
+        record.previous.clone()
+    }
+
+    /// Returns which upgrade is or was rolled back, why, and how it is tried again.
+    fn rolled_back(&self) -> Option<String> {
+        let rolls_back = self.choice.as_ref().is_some_and(|choice| choice.step == choose::Step::Rollback);
+        let newest = self.failed.iter().max_by_key(|failure| &failure.version);
+        let failure = self.failing.as_ref().filter(|_| rolls_back).or(newest)?;
+        Some(format!("{} {}", failure.version, Rejection::Failed(failure.clone())))
+    }
+
+    /// Returns that the upgrade has failed and is not rolled back, with what a person has to do.
+    pub(crate) fn stays(&self) -> Option<String> {
+        let (failing, stays) = (self.failing.as_ref()?, self.choice.as_ref()?.stays.as_ref()?);
+        Some(format!("{} {failing}; {stays}", failing.version))
+    }
 }
 
 impl Seen {
@@ -115,6 +150,8 @@ impl Seen {
                 step: steps.get(driver).clone(),
                 choice: seen.choice.as_ref().map(Choice::explain),
                 nodes: seen.nodes.clone(),
+                rolled_back: seen.rolled_back(),
+                failing: seen.stays(),
             }
         })
     }

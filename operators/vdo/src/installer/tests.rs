@@ -6,7 +6,7 @@ use super::aim::Basis;
 use super::record::Record;
 use super::seen::{DriverSeen, File};
 use super::*;
-use crate::api::{ADOPT, CloudProvider, DriverSet, DriverSetSpec, VdoConfig, VdoConfigStatus};
+use crate::api::{ADOPT, CloudProvider, DriverSet, DriverSetSpec, RETRY_UPGRADE, VdoConfig, VdoConfigStatus};
 use crate::desired::Desired;
 use crate::foreign::Foreign;
 use crate::matrix::{Driver, Matrix};
@@ -17,7 +17,13 @@ use crate::version::Version;
 /// Returns what is seen of CSI, which runs.
 fn running() -> Seen {
     let (version, digest) = (Version::new(3, 7, 3), "d".to_owned());
-    let target = Target { version: version.clone(), digest: digest.clone(), needs_cpi: false, adopts: false };
+    let target = Target {
+        version: version.clone(),
+        digest: digest.clone(),
+        needs_cpi: false,
+        adopts: false,
+        rolls_back: false,
+    };
     let since = Timestamp::UNIX_EPOCH;
     let csi = DriverSeen {
         wanted: Wanted::Present(target),
@@ -95,6 +101,40 @@ fn a_removal_that_waits_for_others_has_a_warning_once() {
     assert_eq!((news(&before), news(&waiting)), (vec!["VolumesInUse"], Vec::new()));
 }
 
+#[test]
+fn a_rollback_has_a_warning_once() {
+    let with = |reason: &str| {
+        let mut status = VdoConfigStatus::default();
+        let now = Timestamp::UNIX_EPOCH;
+        for type_ in [READY, "CPIAvailable", "CSIAvailable"] {
+            let reason = if type_ == "CSIAvailable" { reason::AS_ASKED } else { reason };
+            conditions::set(&mut status.conditions, type_, Status::True, reason, "why", Some(1), now);
+        }
+        status
+    };
+    let (before, rolled_back) = (with(reason::ROLLING_OUT), with(reason::ROLLED_BACK));
+    let news = |old: Option<&VdoConfigStatus>| {
+        let news = Installer::<VdoConfig>::news(&config(), old, &rolled_back);
+        news.iter().map(Notice::reason).collect::<Vec<_>>()
+    };
+    assert_eq!((news(Some(&before)), news(Some(&rolled_back))), (vec!["RolledBack"], Vec::new()));
+    assert_eq!(news(None), ["RolledBack"]);
+}
+
+#[test]
+fn an_annotation_of_both_kinds_lets_a_version_be_tried_again() {
+    let mut config = config();
+    config.annotations_mut().insert(RETRY_UPGRADE.to_owned(), "1".to_owned());
+    let mut set = DriverSet::new("set", DriverSetSpec::default());
+    assert_eq!(set.desired().unwrap().retry, "");
+    set.annotations_mut().insert(RETRY_UPGRADE.to_owned(), "2".to_owned());
+    assert_eq!(
+        (config.desired().unwrap().retry, set.desired().unwrap().retry),
+        ("1".to_owned(), "2".to_owned())
+    );
+    assert_eq!((config.settings()[2], set.settings()[2]), (Some("1"), Some("2")));
+}
+
 /// `kubectl wait` and others compare it with the generation.
 #[test]
 fn a_driver_set_that_cannot_be_used_is_answered() {
@@ -139,12 +179,13 @@ fn a_driver_is_adopted_in_the_version_that_runs_if_the_matrix_has_it() {
         let basis = Basis {
             desired: &desired,
             records: &Drivers::default(),
+            failing: &Drivers::default(),
             foreign: &Drivers { cpi, ..Drivers::default() },
             kubernetes: "1.36.0".parse().unwrap(),
             matrix: &matrix,
             auto_upgrade,
         };
-        basis.choose(Driver::Cpi, &[]).unwrap().version.unwrap().to_string()
+        basis.choose(Driver::Cpi, &[], None).unwrap().version.unwrap().to_string()
     };
     assert_eq!(chosen("1.36.0", true, false), "1.36.0");
     assert_eq!(chosen("1.36.0", true, true), "1.36.1");

@@ -4,7 +4,7 @@ use operator_kit::Turn;
 
 use super::Cluster;
 use super::check::begins_wrongly;
-use super::values::{number, part_of, version_of};
+use super::values::{is_upgrading, now, number, part_of, version_of};
 use super::world::{Asker, Object, Part, Pending, State, Wrong};
 use crate::installer::model::{Action, Plan, Record, begins};
 use crate::matrix::Driver;
@@ -147,7 +147,8 @@ impl Cluster {
             if matches!(end, Stage::Fail)
                 && let Action::Apply { driver, .. } = action
             {
-                process.memory = self.operator.remember(process.memory, |memory| memory.forget(*driver));
+                process.memory =
+                    self.operator.remember(process.memory, |memory| memory.failed(*driver, "why"));
             }
             let pending = process.pending[asker].as_mut()?;
             match end {
@@ -200,7 +201,20 @@ impl Cluster {
     }
 
     fn note(&self, next: &mut State, driver: Driver, record: &Record) {
-        next.sets[number(driver)].notes = self.operator.noted(record);
+        let set = &mut next.sets[number(driver)];
+        (set.notes, set.is_over) =
+            (self.operator.noted(record), is_upgrading(record) && record.since < now());
+    }
+
+    /// Notes that all of a driver runs; returns whether that was not noted.
+    fn note_complete(&self, next: &mut State, driver: Driver, record: &Record) -> bool {
+        let noted = self.operator.record(next.sets[number(driver)].notes);
+        let noted = noted.filter(|noted| noted.version == record.version && noted.digest == record.digest);
+        let completed = noted.filter(|noted| !noted.is_removing).and_then(|noted| noted.completed());
+        if let Some(completed) = completed.as_ref().filter(|_| !record.is_complete) {
+            self.note(next, driver, completed);
+        }
+        completed.is_some() && !record.is_complete
     }
 
     fn begin(&self, next: &mut State, driver: Driver, change: Change, record: &Record) -> Stage {
@@ -234,7 +248,7 @@ impl Cluster {
         let Some(parts) = parts else {
             // Nothing has left the set: every version has the same objects.
             ends(next, None);
-            return Stage::End(false);
+            return Stage::End(self.note_complete(next, driver, record));
         };
         let content = self.operator.content(&record.digest);
         let set = &mut next.sets[number(driver)];

@@ -5,13 +5,14 @@ use operator_kit::Turn;
 use super::Cluster;
 use super::operator::Operator;
 use super::values::{FOREIGN, number, parts, runs, version_of};
-use super::world::{Asker, Machine, Set, State, Wrong};
+use super::world::{Asker, Machine, Object, Set, State, Wrong};
 use crate::api::{DeletionPolicy, ManagementState};
 use crate::choose::Policy;
 use crate::desired::VersionChoice;
-use crate::installer::model::{Action, Rollout};
+use crate::installer::model::{Action, Record, Rollout};
 use crate::matrix::Driver;
 use crate::plan::Change;
+use crate::version::Version;
 
 /// Reasons of CSI that waits for a CPI that nothing is going to install: no version fits without it, or its notes are all that there is of it.
 const HELD_UP: [&str; 3] = ["CpiRequired", "NoVersionFits", "NodesUninitialized"];
@@ -76,7 +77,10 @@ pub(super) fn begins_wrongly(
             let is_pinned = matches!(policy, VersionChoice::Policy(Policy::Pinned(_)));
             let ours = set(driver).parts.iter().filter(|object| object.exists() && object.is_ours);
             let newest = ours.map(|object| operator.version(driver, version_of(object.content))).max();
-            let is_older = newest.is_some_and(|newest| newest > record.version);
+            let failed = operator.record(set(driver).notes).map(|noted| noted.failed).unwrap_or_default();
+            let has_failed =
+                |version: &Version| set(driver).is_over || failed.iter().any(|of| of.version == *version);
+            let is_older = newest.is_some_and(|newest| newest > record.version && !has_failed(&newest));
             (is_older && !is_pinned).then_some(Wrong::Older(driver))
         }
         Action::Remove(..) => {
@@ -175,6 +179,17 @@ pub(super) fn left(operator: &Operator, state: &State, at: usize) -> Option<Driv
 }
 
 impl Cluster {
+    /// Returns whether a version does not become available, and there is none to go back to: a person repairs it.
+    pub(super) fn is_stuck(&self, state: &State) -> bool {
+        let Some(driver) = state.broken else { return false };
+        let set = &state.sets[number(driver)];
+        let is_behind =
+            |object: &Object| object.exists() && !object.is_ready && version_of(object.content) > 0;
+        let newer = self.operator.version(driver, 1);
+        let can_go_back = |record: Record| record.version != newer || record.previous.is_some();
+        set.parts.iter().any(is_behind) && !self.operator.record(set.notes).is_some_and(can_go_back)
+    }
+
     /// Returns whether everything is as asked, and the statuses say so, also once the passes that are under way have ended.
     pub(super) fn is_goal(&self, state: &State) -> bool {
         let is_up = state.vcenter.accepts && state.vcenter.is_reachable && state.matrix < 2;
@@ -195,6 +210,12 @@ impl Cluster {
                 .filter(|_| is_managed)
                 .is_none_or(|record| memory.rollout(driver, &record.digest) == Rollout::Complete)
         });
+        // What a new process has not asked the vCenter for says why an older version runs only later.
+        let has_failed =
+            |set: &Set| self.operator.record(set.notes).is_some_and(|record| !record.failed.is_empty());
+        if process.answer.is_none() && state.sets.iter().any(has_failed) {
+            return false;
+        }
         let is_rolled_out = |set: &Set| set.parts.iter().all(|object| !object.exists() || object.is_ready);
         is_known
             && state.sets.iter().all(is_rolled_out)
@@ -253,16 +274,20 @@ impl Cluster {
             return false;
         }
         let wishes = self.operator.wish(asker);
+        let newest = self.operator.version(driver, state.matrix);
+        let failed = self.operator.record(set.notes).map(|noted| noted.failed).unwrap_or_default();
         let version = match &wishes.drivers.get(driver).policy {
             VersionChoice::Policy(Policy::Pinned(version)) => version.clone(),
-            _ => self.operator.version(driver, state.matrix),
+            _ if failed.iter().any(|of| of.version == newest) => self.operator.version(driver, 0),
+            _ => newest,
         };
         let account = if driver == Driver::Cni { 0 } else { state.vcenter.account };
         let is_made = |content: u8| {
             self.operator.version(driver, version_of(content)) == version && (content - 1) % 2 == account
         };
         let record = self.operator.record(set.notes);
-        let is_noted = record.is_some_and(|record| record.version == version && !record.is_removing);
+        let is_noted = record
+            .is_some_and(|record| record.version == version && record.is_complete && !record.is_removing);
         is_noted && set.has_kinds && runs(driver, set, |object| object.is_ours && is_made(object.content))
     }
 

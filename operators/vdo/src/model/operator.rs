@@ -16,8 +16,8 @@ use crate::api::{DriverSet, DriverSetStatus, ManagementState};
 use crate::config::ClusterId;
 use crate::desired::Desired;
 use crate::installer::model::{
-    Aim, Basis as Choosing, Claim, Done, Known, Link, Memory, Plan, Record, Remembered, Seen, Sight, begins,
-    claim, decide, decided, needs_workloads, recover,
+    Aim, Basis as Choosing, Claim, Done, Known, Link, Memory, Patience, Plan, Record, Remembered, Seen,
+    Sight, begins, claim, decide, decided, failing, needs_workloads, recover,
 };
 use crate::installer::{Asks as _, Installer};
 use crate::matrix::{Driver, Matrix};
@@ -44,6 +44,7 @@ struct Basis {
     answer: Option<Answer>,
     matrix: u8,
     memory: u32,
+    over: [bool; 3],
 }
 
 /// What a pass has seen and decided.
@@ -55,6 +56,11 @@ pub struct Pass {
     object: DriverSet,
     pub seen: Seen,
     pub turn: Turn<Plan>,
+}
+
+/// Returns how long an upgrade is waited for.
+fn patience() -> Patience<'static> {
+    Patience { timeout: SignedDuration::from_mins(15), retry: "", now: now() }
 }
 
 /// Returns what the vCenter shows of the Nodes' machines.
@@ -145,7 +151,8 @@ impl Operator {
 
     /// Returns the number of a record, as the API server keeps it.
     pub fn noted(&self, record: &Record) -> u32 {
-        self.notes.number(Some(Record::read(&record.notes())))
+        let read = Record::read(&record.notes());
+        self.notes.number(Some(Record { since: now(), ..read }))
     }
 
     /// Returns what is noted of an empty parent.
@@ -248,6 +255,7 @@ impl Operator {
             answer: process.answer,
             matrix: state.matrix,
             memory: process.memory,
+            over: state.sets.map(|set| set.is_over),
         };
         if let Some(known) = self.passes.borrow().get(&basis) {
             return Some(*known);
@@ -284,8 +292,7 @@ impl Operator {
         let object = self.object(basis.asker, asker);
         let desired = object.desired().unwrap();
         let is_deleted = asker.is_deleting;
-        let [cni, cpi, csi] = basis.notes.map(|notes| self.record(notes));
-        let mut records = Drivers { cni, cpi, csi };
+        let mut records = self.records(basis);
         let foreign = if needs_workloads(&desired, &records) {
             recover(workloads(basis.ours, basis.foreign), &mut records, is_deleted)
         } else {
@@ -293,6 +300,7 @@ impl Operator {
         };
         let (owners, nodes) = (self.owners(&basis.askers), nodes(&basis.nodes));
         let memory = self.memory(basis.memory);
+        let failing = failing(&records, &memory, patience());
         let known = Known {
             now: now(),
             uid: object.metadata.uid.as_deref(),
@@ -301,6 +309,7 @@ impl Operator {
             desired: &desired,
             owners: &owners,
             records: &records,
+            failing: &failing,
             foreign: &foreign,
             nodes: &nodes,
             memory: &memory,
@@ -308,6 +317,7 @@ impl Operator {
         let choosing = Choosing {
             desired: &desired,
             records: &records,
+            failing: &failing,
             foreign: &foreign,
             kubernetes: Kubernetes { major: 1, minor: 33, patch: 0 },
             matrix: &self.matrices[basis.matrix as usize],
@@ -340,8 +350,17 @@ impl Operator {
         Pass { asker, notes: basis.notes, object, seen, turn }
     }
 
+    /// Returns what is noted of the drivers. An upgrade that has had its time was applied long ago.
+    fn records(&self, basis: &Basis) -> Drivers<Option<Record>> {
+        Drivers::of(|driver| {
+            let record = self.record(basis.notes[number(driver)])?;
+            let since = if basis.over[number(driver)] { long_ago() } else { record.since };
+            Some(Record { since, ..record })
+        })
+    }
+
     fn aim(&self, choosing: &Choosing<'_>, driver: Driver, links: &[Link], account: u8) -> Aim {
-        let choice = match choosing.choose(driver, links) {
+        let choice = match choosing.choose(driver, links, None) {
             Ok(choice) => choice,
             Err(hold) => return Aim::none(hold),
         };

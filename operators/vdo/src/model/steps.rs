@@ -6,7 +6,7 @@ use operator_kit::Turn;
 use super::Cluster;
 use super::carry::Fate;
 use super::check::{decides_wrongly, foreign, has_foreign};
-use super::values::{is_shown, number, parts, runs};
+use super::values::{is_shown, is_upgrading, number, parts, runs, version_of};
 use super::world::{
     ASKERS, Answer, Asker, Budget, Label, Machine, NODES, Node, Object, Pending, Process, Set, State,
 };
@@ -93,6 +93,7 @@ impl State {
             has_pod: false,
             vcenter: super::world::Vcenter { account: 0, accepts: true, is_reachable: true },
             matrix: 0,
+            broken: None,
             process: Some(process()),
             budget,
             wrong: None,
@@ -111,6 +112,7 @@ impl Cluster {
         self.operator_steps(state, &mut steps);
         driver_steps(state, &mut steps);
         vcenter_steps(state, &mut steps);
+        steps.work(self.is_stuck(state), Label::Repaired, |next| next.broken = None);
         let is_quiet = steps.all.iter().all(|step| step.is_fault);
         steps.work(is_quiet, Label::Time, |next| self.time(next));
         steps.fault(
@@ -134,6 +136,9 @@ impl Cluster {
             if let Some(answer) = process.answer.as_mut() {
                 answer.is_old = true;
             }
+        }
+        for set in &mut next.sets {
+            set.is_over = self.operator.record(set.notes).is_some_and(|record| is_upgrading(&record));
         }
         for node in next.nodes.iter_mut().chain(&mut next.cached.1).flatten() {
             if node.machine == Machine::Lost {
@@ -293,6 +298,17 @@ impl Cluster {
 /// Adds what people do to matrix and account, and what begins to use the drivers.
 fn setting_steps(state: &State, steps: &mut Steps<'_>) {
     let matrix = state.matrix;
+    for driver in Driver::ALL {
+        steps.fault(
+            |left| &mut left.breaks,
+            matrix == 0 && state.broken.is_none(),
+            Label::Broken(driver),
+            |next| {
+                next.broken = Some(driver);
+                Some(())
+            },
+        );
+    }
     let mut change = |is_possible: bool, label: Label, to: u8| {
         steps.fault(
             |left| &mut left.matrices,
@@ -378,9 +394,12 @@ fn edit_steps(state: &State, steps: &mut Steps<'_>) {
 fn driver_steps(state: &State, steps: &mut Steps<'_>) {
     for driver in Driver::ALL {
         let set = state.sets[number(driver)];
-        let is_behind = set.parts.iter().any(|object| object.exists() && !object.is_ready);
+        let gets_ready = |object: &Object| {
+            object.exists() && (state.broken != Some(driver) || version_of(object.content) == 0)
+        };
+        let is_behind = set.parts.iter().any(|object| gets_ready(object) && !object.is_ready);
         steps.work(is_behind, Label::Ready(driver), |next| {
-            for object in next.sets[number(driver)].parts.iter_mut().filter(|object| object.exists()) {
+            for object in next.sets[number(driver)].parts.iter_mut().filter(|object| gets_ready(object)) {
                 object.is_ready = true;
             }
             if let Some(process) = next.process.as_mut() {

@@ -96,6 +96,7 @@ const NONE: Budget = Budget {
     machines: 0,
     uses: 0,
     times: 0,
+    breaks: 0,
 };
 
 /// One of everything, as far as the number of faults allows.
@@ -146,6 +147,12 @@ fn small() -> Vec<Config> {
             wishes: [&[ALL], &[]],
             budget: Budget { faults: 2, deletes: 1, crashes: 1, refusals: 1, wishes: 1, ..NONE },
         },
+        Config {
+            name: "an upgrade that fails",
+            asked: [Some(ALL), None],
+            wishes: [&[], &[]],
+            budget: Budget { faults: 2, breaks: 1, matrices: 1, ..NONE },
+        },
     ]
 }
 
@@ -175,6 +182,21 @@ fn large() -> Vec<Config> {
             asked: [Some(ALL), None],
             wishes: [&[NO_CSI], &[]],
             budget: Budget { faults: 3, crashes: 1, old_lists: 1, wishes: 2, deletes: 1, ..NONE },
+        },
+        Config {
+            name: "an upgrade that fails, and another fault",
+            asked: [Some(ALL), None],
+            wishes: [&[PINNED], &[]],
+            budget: Budget {
+                faults: 3,
+                breaks: 1,
+                matrices: 1,
+                crashes: 1,
+                refusals: 1,
+                wishes: 1,
+                notes: 1,
+                ..NONE
+            },
         },
         Config {
             name: "upgrade, crash, lost notes",

@@ -12,7 +12,7 @@ use super::world::{Answer, Machine, NODES, Node, Object, Part, Set};
 use crate::config::{Account, Trust, Vcenter};
 use crate::connection::{self, Login};
 use crate::foreign::{Foreign, Workloads};
-use crate::installer::model::{Action, Link, Plan};
+use crate::installer::model::{Action, Link, Plan, Record};
 use crate::matrix::Driver;
 use crate::nodes::NodeSeen;
 use crate::plan::Drivers;
@@ -135,6 +135,11 @@ pub fn nodes(nodes: &[Option<Node>]) -> Vec<NodeSeen> {
 /// Returns whether a vCenter shows the machine of a Node.
 pub fn is_shown(node: Option<Node>) -> bool {
     node.is_some_and(|node| node.machine == Machine::Visible)
+}
+
+/// Returns whether a version has not run completely yet that took the place of one that did.
+pub fn is_upgrading(record: &Record) -> bool {
+    record.previous.is_some() && !record.is_complete
 }
 
 /// Formats a turn in short.

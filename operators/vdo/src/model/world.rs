@@ -27,6 +27,8 @@ pub struct State {
     pub vcenter: Vcenter,
     /// The number of the matrix.
     pub matrix: u8,
+    /// The driver whose newer version does not become available.
+    pub broken: Option<Driver>,
     pub process: Option<Process>,
     pub budget: Budget,
     pub wrong: Option<Wrong>,
@@ -71,6 +73,8 @@ pub struct Set {
     pub has_kinds: bool,
     /// Its objects by [`Part`].
     pub parts: [Object; 3],
+    /// Whether an upgrade has had its time.
+    pub is_over: bool,
 }
 
 /// Objects of a driver that are written together.
@@ -167,6 +171,7 @@ pub struct Budget {
     pub machines: u8,
     pub uses: u8,
     pub times: u8,
+    pub breaks: u8,
 }
 
 /// What must never happen.
@@ -182,7 +187,7 @@ pub enum Wrong {
     InUse(Driver),
     /// A driver is removed before a later one.
     Disordered(Driver),
-    /// A driver gets an older version, which is not pinned.
+    /// A driver gets an older version, which is not pinned, and no upgrade has failed.
     Older(Driver),
     /// The agents of the network are upgraded before their controller.
     AgentsFirst,
@@ -234,6 +239,7 @@ pub enum Label {
     Freed,
     ForeignGoes(Driver),
     MatrixBack,
+    Repaired,
     Crash,
     RestartOnOldList,
     Refused(usize),
@@ -253,6 +259,7 @@ pub enum Label {
     MachineLost(usize),
     Used,
     TimePasses,
+    Broken(Driver),
 }
 
 impl fmt::Display for Label {

@@ -11,7 +11,13 @@ fn version(number: u64) -> Version {
 }
 
 fn target(number: u64) -> Target {
-    Target { version: version(number), digest: "a".to_owned(), needs_cpi: false, adopts: false }
+    Target {
+        version: version(number),
+        digest: "a".to_owned(),
+        needs_cpi: false,
+        adopts: false,
+        rolls_back: false,
+    }
 }
 
 fn present(number: u64) -> Wanted {
@@ -214,6 +220,22 @@ fn versions_change_one_after_the_other_and_in_the_window() {
     assert_eq!(steps(&plan(&wanted, &found, &cluster()))[0], "Upgrade");
     let found = Drivers { csi: available(3), ..all(&available(2)) };
     assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Maintain", "Maintain", "Downgrade"]);
+}
+
+#[test]
+fn what_is_rolled_back_waits_for_earlier_drivers_and_for_visible_machines_only() {
+    let back = Wanted::Present(Target { rolls_back: true, ..target(1) });
+    let wanted = Drivers { cni: present(2), ..all(&back) };
+    let found = Drivers { cni: available(1), cpi: available(1), csi: progressing(2) };
+    let forbidden = Checks::Failed { install: false, upgrade: false, message: String::new() };
+    let closed = Cluster { is_window_open: false, checks: forbidden, ..cluster() };
+    let waits = "Wait OutsideOfWindow";
+    assert_eq!(steps(&plan(&wanted, &found, &closed)), [waits, "Maintain", "Rollback"]);
+    let found = Drivers { cpi: progressing(2), ..found };
+    assert_eq!(steps(&plan(&wanted, &found, &closed)), [waits, "Rollback", "Wait WaitingForDriver"]);
+    let hidden = Cluster { invisible: Some(names(&["n1"])), ..closed };
+    assert_eq!(steps(&plan(&wanted, &found, &hidden))[1], "Blocked MachinesInvisible");
+    assert_eq!(steps(&plan(&wanted, &all(&available(1)), &cluster())), ["Upgrade", "Maintain", "Maintain"]);
 }
 
 #[test]

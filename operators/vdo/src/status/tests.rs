@@ -11,7 +11,15 @@ fn found(health: Health) -> Found {
 }
 
 fn report(found: Found, step: Step, nodes: Summary) -> Report {
-    Report { found, step, choice: Some("it is the highest version that fits".to_owned()), nodes }
+    let choice = Some("it is the highest version that fits".to_owned());
+    Report { found, step, choice, nodes, rolled_back: None, failing: None }
+}
+
+/// Returns the report of a driver whose upgrade has failed: `rolls_back` says whether it is rolled back.
+fn failed(health: Health, rolls_back: bool, nodes: Summary) -> Report {
+    let why = Some("3.8.0 did not become available".to_owned());
+    let (rolled_back, failing) = if rolls_back { (why, None) } else { (None, why) };
+    Report { rolled_back, failing, ..report(found(health), MAINTAIN, nodes) }
 }
 
 fn unmanaged() -> Report {
@@ -92,9 +100,48 @@ fn rows() -> Vec<(Report, &'static str, &'static str, &'static str)> {
     ]
 }
 
+/// As [`rows`], of drivers whose upgrade has failed.
+fn rows_of_failed_upgrades() -> Vec<(Report, &'static str, &'static str, &'static str)> {
+    vec![
+        (
+            failed(Health::Progressing("why".to_owned()), false, summary(2, 0, 0)),
+            "Failed",
+            "UpgradeFailed",
+            "3.8.0 did not become available",
+        ),
+        (
+            Report {
+                step: Step::Apply(Change::Rollback),
+                ..failed(Health::Progressing("why".to_owned()), true, summary(2, 0, 0))
+            },
+            "Deploying",
+            "RolledBack",
+            "it is being rolled back: 3.8.0 did not become available",
+        ),
+        (
+            failed(Health::Progressing("why".to_owned()), true, summary(2, 0, 0)),
+            "Deploying",
+            "RolledBack",
+            "why; it was rolled back: 3.8.0 did not become available",
+        ),
+        (
+            failed(Health::Available, true, summary(2, 0, 0)),
+            "Configured",
+            "RolledBack",
+            "2 of 2 Nodes are ready; it was rolled back: 3.8.0 did not become available",
+        ),
+        (
+            failed(Health::Available, true, summary(1, 0, 1)),
+            "Configuring",
+            "SettingUpNodes",
+            "1 of 2 Nodes are ready; n1: wait",
+        ),
+    ]
+}
+
 #[test]
 fn every_state_has_a_phase_a_reason_and_a_message() {
-    for (report, phase, reason, message) in rows() {
+    for (report, phase, reason, message) in rows().into_iter().chain(rows_of_failed_upgrades()) {
         let status = of_csi(report.clone());
         let csi = status.csi.unwrap();
         assert_eq!(format!("{:?}", csi.phase.unwrap()), phase, "{report:?}");

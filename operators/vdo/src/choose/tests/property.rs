@@ -143,7 +143,7 @@ impl World {
             has_cpi: self.has_cpi,
         };
         let installed = self.installed.map(|(a, b, c)| Version::new(a, b, c));
-        choose(&self.matrix(), Driver::Csi, &surroundings, &self.policy(), installed.as_ref())
+        choose(&self.matrix(), Driver::Csi, &surroundings, &self.policy(), &History::of(installed.as_ref()))
     }
 }
 

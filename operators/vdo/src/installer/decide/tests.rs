@@ -1,10 +1,12 @@
 use super::*;
+use crate::choose::Failure;
 use crate::nodes::Summary;
 use crate::plan::{Cluster, Found, Health, Installed, Target};
 use crate::version::Version;
 
 fn record(patch: u64) -> Record {
-    Record { digest: "d".to_owned(), is_recovered: false, ..Record::recovered(&format!("1.0.{patch}")) }
+    let lost = Record::recovered(&format!("1.0.{patch}"));
+    Record { digest: "d".to_owned(), is_recovered: false, is_complete: true, ..lost }
 }
 
 fn target(patch: u64) -> Wanted {
@@ -13,6 +15,7 @@ fn target(patch: u64) -> Wanted {
         digest: "d".to_owned(),
         needs_cpi: false,
         adopts: false,
+        rolls_back: false,
     })
 }
 
@@ -96,6 +99,99 @@ fn each_state_of_a_driver_has_its_turn() {
         (absent(Wanted::Removed), false, "Settled"),
     ] {
         assert_eq!(short(&decide(&seen(csi), is_deleted, now())), wanted);
+    }
+}
+
+/// Returns that 1.0.1 did not become available after an upgrade.
+fn failure(from: u64) -> Failure {
+    let (version, from) = (Version::new(1, 0, 1), Version::new(1, 0, from));
+    Failure { version, from, after: 900, why: "why".to_owned(), retry: String::new() }
+}
+
+/// Returns what is noted when a driver is applied, in short.
+fn noted(driver: DriverSeen) -> String {
+    let turn = decide(&seen(driver), false, now());
+    let Turn::Act(Plan::Change { actions, .. }) = turn else { return short(&turn) };
+    let [Action::Apply { change, record, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+    assert!(!record.is_complete);
+    let previous = record.previous.as_ref().map_or("none".to_owned(), ToString::to_string);
+    let failed: Vec<_> = record.failed.iter().map(|failure| failure.version.to_string()).collect();
+    format!("{change:?} {} after {previous} failed {}", record.version, failed.join(" "))
+}
+
+/// Returns 1.0.1, which is to have another patch, with other notes.
+fn upgraded(to: u64, health: Health, change: impl FnMut(&mut Record)) -> DriverSeen {
+    let mut seen = installed(target(to), health, false);
+    seen.record.as_mut().into_iter().for_each(change);
+    seen
+}
+
+/// An upgrade from 1.0.0 to 1.0.1 that has not become available.
+fn begun(record: &mut Record) {
+    (record.is_complete, record.previous) = (false, Some(Version::new(1, 0, 0)));
+}
+
+fn progressing() -> Health {
+    Health::Progressing("why".to_owned())
+}
+
+#[test]
+fn it_is_noted_what_ran_before_an_upgrade() {
+    let unknown = DriverSeen { is_unknown: true, ..upgraded(2, progressing(), |_| ()) };
+    let mut configured = upgraded(1, progressing(), begun);
+    if let Found::Ours(ours) = &mut configured.found {
+        ours.digest = "e".to_owned();
+    }
+    for (what, seen, wanted) in [
+        ("it ran", upgraded(2, Health::Available, |_| ()), "Upgrade 1.0.2 after 1.0.1 failed "),
+        ("it ran, as far as is known", unknown, "Upgrade 1.0.2 after 1.0.1 failed "),
+        ("it does not run any more", upgraded(2, progressing(), |_| ()), "Upgrade 1.0.2 after none failed "),
+        (
+            "it has just begun to run",
+            upgraded(2, Health::Available, begun),
+            "Upgrade 1.0.2 after 1.0.1 failed ",
+        ),
+        ("it never ran", upgraded(2, progressing(), begun), "Upgrade 1.0.2 after 1.0.0 failed "),
+        (
+            "an older one is pinned",
+            upgraded(0, Health::Available, |_| ()),
+            "Downgrade 1.0.0 after none failed ",
+        ),
+        ("its settings change", configured, "Configure 1.0.1 after 1.0.0 failed "),
+    ] {
+        assert_eq!(noted(seen), wanted, "{what}");
+    }
+}
+
+#[test]
+fn it_is_noted_which_upgrades_have_failed() {
+    let failing = |to: u64| DriverSeen { failing: Some(failure(0)), ..upgraded(to, progressing(), begun) };
+    let mut rolled_back = failing(0);
+    if let Wanted::Present(target) = &mut rolled_back.wanted {
+        target.rolls_back = true;
+    }
+    let again = upgraded(2, Health::Available, |record| {
+        record.failed = vec![failure(0), Failure { version: Version::new(1, 0, 2), ..failure(1) }];
+    });
+    let twice = DriverSeen {
+        failing: Some(failure(0)),
+        ..upgraded(2, progressing(), |record| {
+            begun(record);
+            record.failed = vec![failure(0)];
+        })
+    };
+    let back = upgraded(2, progressing(), |record| {
+        (record.is_complete, record.failed) =
+            (false, vec![Failure { version: Version::new(1, 0, 3), ..failure(1) }]);
+    });
+    for (what, seen, wanted) in [
+        ("it is rolled back", rolled_back, "Rollback 1.0.0 after none failed 1.0.1"),
+        ("a newer one comes", failing(2), "Upgrade 1.0.2 after 1.0.0 failed 1.0.1"),
+        ("it has failed before", twice, "Upgrade 1.0.2 after 1.0.0 failed 1.0.1"),
+        ("one comes while it is rolled back", back, "Upgrade 1.0.2 after 1.0.1 failed 1.0.3"),
+        ("the newer one is tried again", again, "Upgrade 1.0.2 after 1.0.1 failed 1.0.1"),
+    ] {
+        assert_eq!(noted(seen), wanted, "{what}");
     }
 }
 

@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::DynamicObject;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use operator_kit::Key;
 use operator_kit::names::check_object_name;
 
 use super::super::aim::{Aim, Basis, Link, Sight};
 use super::super::files::{self, Chosen, Lack};
-use super::super::record::Record;
+use super::super::known::Known;
 use super::super::seen::File;
 use super::super::{Asks, Shared};
 use crate::api::{ManagementState, reason};
 use crate::checkup::Order;
-use crate::choose::Choice;
+use crate::choose::{Choice, Rejection, Step};
 use crate::config::{CSI_NAMESPACE, CSI_SECRET, ClusterId, Vcenter};
 use crate::connection::Connection as _;
 use crate::desired::Desired;
 use crate::error::Error;
-use crate::foreign::Foreign;
 use crate::matrix::Driver;
 use crate::plan::{Drivers, Hold};
 use crate::problem::Problem;
@@ -33,13 +33,15 @@ use crate::version::{Kubernetes, Version};
 /// ConfigMap with the cluster id that CSI has made itself.
 const OWN_CLUSTER_ID: &str = "vsphere-csi-cluster-id";
 
+/// The objects of a version, or what is wrong with its settings.
+type Rendering = Result<Result<Rendered, Vec<Problem>>, Lack>;
+
 /// Finds out how drivers are to run.
 pub(super) struct Aims<'a, K: Asks> {
     shared: &'a Shared,
     object: &'a K,
     desired: &'a Desired,
-    records: &'a Drivers<Option<Record>>,
-    foreign: &'a Drivers<Option<Foreign>>,
+    known: &'a Known<'a>,
     links: BTreeMap<String, Option<Link>>,
     chosen: Option<Result<Chosen, Lack>>,
     kubernetes: Option<Kubernetes>,
@@ -50,16 +52,10 @@ pub(super) struct Aims<'a, K: Asks> {
 }
 
 impl<'a, K: Asks> Aims<'a, K> {
-    pub(super) fn new(
-        shared: &'a Shared,
-        object: &'a K,
-        desired: &'a Desired,
-        records: &'a Drivers<Option<Record>>,
-        foreign: &'a Drivers<Option<Foreign>>,
-    ) -> Self {
+    pub(super) fn new(shared: &'a Shared, object: &'a K, known: &'a Known<'a>) -> Self {
         let (links, chosen, kubernetes, files) = (BTreeMap::new(), None, None, Vec::new());
-        let csi = None;
-        Self { shared, object, desired, records, foreign, links, chosen, kubernetes, csi, files }
+        let (desired, csi) = (known.desired, None);
+        Self { shared, object, desired, known, links, chosen, kubernetes, csi, files }
     }
 
     /// Returns how a driver is to run.
@@ -67,7 +63,7 @@ impl<'a, K: Asks> Aims<'a, K> {
         if is_deleted || self.desired.drivers.get(driver).state != ManagementState::Managed {
             return Ok(Aim::unasked());
         }
-        match self.find(driver).await? {
+        match Box::pin(self.find(driver)).await? {
             Ok(aim) => Ok(aim),
             Err(Lack::Hold(hold)) => Ok(Aim::none(hold)),
             Err(Lack::Files(files)) => {
@@ -99,24 +95,43 @@ impl<'a, K: Asks> Aims<'a, K> {
         };
         let basis = Basis {
             desired: self.desired,
-            records: self.records,
-            foreign: self.foreign,
+            records: self.known.records,
+            failing: self.known.failing,
+            foreign: self.known.foreign,
             kubernetes,
             matrix: &chosen.matrix,
             auto_upgrade: chosen.auto_upgrade,
         };
-        let choice = match basis.choose(driver, &links) {
-            Ok(choice) => choice,
+        let mut chosen = self.choose(&basis, driver, &links, None).await?;
+        if let Ok((Choice { step: Step::Rollback, .. }, Ok(Ok(rendered)))) = &chosen
+            && let Some(no_way_back) = stored(&self.shared.client, rendered).await?
+        {
+            chosen = self.choose(&basis, driver, &links, Some(&no_way_back)).await?;
+        }
+        let (choice, rendered) = match chosen {
+            Ok(chosen) => chosen,
             Err(hold) => return Ok(Err(hold.into())),
         };
         if driver == Driver::Csi {
             self.csi.clone_from(&choice.version);
         }
-        let rendered = match self.rendered(&basis, &choice, &links).await? {
-            Ok(rendered) => rendered,
-            Err(lack) => return Ok(Err(lack)),
+        Ok(rendered.and_then(|rendered| basis.aim(&choice, rendered, &links).map_err(Lack::Hold)))
+    }
+
+    /// Chooses the version of a driver, and renders its objects.
+    async fn choose(
+        &self,
+        basis: &Basis<'_>,
+        driver: Driver,
+        links: &[Link],
+        no_way_back: Option<&Rejection>,
+    ) -> Result<Result<(Choice, Rendering), Hold>, Error> {
+        let choice = match basis.choose(driver, links, no_way_back) {
+            Ok(choice) => choice,
+            Err(hold) => return Ok(Err(hold)),
         };
-        Ok(basis.aim(&choice, rendered, &links).map_err(Lack::Hold))
+        let rendered = self.rendered(basis, &choice, links).await?;
+        Ok(Ok((choice, rendered)))
     }
 
     /// Returns the connections of a driver.
@@ -152,12 +167,7 @@ impl<'a, K: Asks> Aims<'a, K> {
     }
 
     /// Returns the objects of the version that was chosen.
-    async fn rendered(
-        &self,
-        basis: &Basis<'_>,
-        choice: &Choice,
-        links: &[Link],
-    ) -> Result<Result<Result<Rendered, Vec<Problem>>, Lack>, Error> {
+    async fn rendered(&self, basis: &Basis<'_>, choice: &Choice, links: &[Link]) -> Result<Rendering, Error> {
         let driver = choice.driver;
         let Some((version, release)) = choice
             .version
@@ -226,7 +236,7 @@ impl<'a, K: Asks> Aims<'a, K> {
             answered,
             desired: Arc::new(self.desired.clone()),
             csi: self.csi.clone(),
-            ours: Drivers::of(|driver| self.records.get(driver).is_some()),
+            ours: Drivers::of(|driver| self.known.records.get(driver).is_some()),
             vcenters,
         };
         Some(order).filter(|order| !order.vcenters.is_empty())
@@ -240,6 +250,28 @@ impl<'a, K: Asks> Aims<'a, K> {
         let nodes = nodes.iter().map(|node| (node.name_any(), node.uuid()));
         Sight::of(&links, names.len(), nodes, self.shared.clock.now())
     }
+}
+
+/// Returns which versions of a kind objects lack in which the API server keeps some: it would refuse the objects.
+async fn stored(client: &Client, rendered: &Rendered) -> Result<Option<Rejection>, Error> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for object in rendered.waves.iter().flatten().filter(|object| is_definition(object)) {
+        let definition = object.name_any();
+        let there = definitions.get_opt(&definition).await?.and_then(|there| there.status);
+        let served: Vec<_> =
+            object.data["spec"]["versions"].as_array().into_iter().flatten().map(|of| &of["name"]).collect();
+        let stored = there.and_then(|status| status.stored_versions).unwrap_or_default();
+        let versions: Vec<_> =
+            stored.into_iter().filter(|version| !served.iter().any(|name| *name == version)).collect();
+        if !versions.is_empty() {
+            return Ok(Some(Rejection::Stored { definition, versions }));
+        }
+    }
+    Ok(None)
+}
+
+fn is_definition(object: &DynamicObject) -> bool {
+    object.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition")
 }
 
 async fn link<K: Asks>(shared: &Shared, object: &K, name: &str) -> Result<Option<Link>, Error> {

@@ -10,6 +10,7 @@ fn wishes() -> Vec<Wanted> {
         present(1),
         present(2),
         needy,
+        Wanted::Present(Target { rolls_back: true, ..target(1) }),
         Wanted::Unclear(unclear),
         Wanted::Removed,
         Wanted::Released,
@@ -107,6 +108,13 @@ fn check_one(
                         found.get(of),
                         Found::Ours(Installed { health: Health::Progressing(_), .. })
                     )));
+                }
+                Change::Rollback => {
+                    assert!(target.rolls_back, "{}", why());
+                    let is_broken = |of| {
+                        matches!(found.get(of), Found::Ours(Installed { health: Health::Progressing(_), .. }))
+                    };
+                    assert!(!earlier().any(is_broken), "{}", why());
                 }
                 Change::Adopt | Change::Configure | Change::Maintain => {}
             }
