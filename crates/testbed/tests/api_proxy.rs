@@ -316,8 +316,8 @@ async fn a_watch_ends_with_expired_or_breaks() {
     let rig = Rig::start("expired@added/configmaps/b#1").await;
     let mut events = rig.watch(&rig.maps().await).await;
     rig.create_directly("a").await;
-    rig.create_directly("b").await;
     assert_eq!(next(&mut events).await, "added a 0");
+    rig.create_directly("b").await;
     let error = events.try_next().await.unwrap().unwrap();
     assert!(matches!(&error, WatchEvent::Error(status) if status.code == 410), "{error:?}");
     assert!(events.try_next().await.unwrap().is_none() && rig.proxy.has_fired());
@@ -325,7 +325,7 @@ async fn a_watch_ends_with_expired_or_breaks() {
     let rig = Rig::start("cut@added/configmaps/b#1").await;
     let mut events = rig.watch(&rig.maps().await).await;
     rig.create_directly("a").await;
-    rig.create_directly("b").await;
     assert_eq!(next(&mut events).await, "added a 0");
+    rig.create_directly("b").await;
     assert!(!matches!(events.try_next().await, Ok(Some(_))) && rig.proxy.has_fired());
 }
