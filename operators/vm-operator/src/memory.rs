@@ -140,7 +140,7 @@ impl Memory {
         self.left().values().flatten().any(|left| left.r#ref == task.value())
     }
 
-    /// Records the answer to a request of an instance: the task, if it has led to one.
+    /// Records the answer to a request of an instance that may be gone, once it is in `in_flight`: the task, if it has led to one.
     pub fn answered(&self, uid: &str, task: Option<&TaskStatus>) {
         let mut left = self.left();
         let Some(entry) = left.get_mut(uid) else { return };
@@ -155,15 +155,20 @@ impl Memory {
     /// Forgets an instance that is gone. Its clone that is in flight keeps its place: a vCenter goes on with it.
     pub fn forget(&self, uid: &str) {
         let is_unsent = self.requests.forget(uid);
+        // Held throughout: an answer is recorded here after it is in `in_flight`, so that it is found in one of both.
+        let mut left = self.left();
         let request = self.in_flight.get(uid).and_then(|entry| entry.request);
         let Some(key) = self.in_flight.forget(uid) else { return };
-        match request {
-            Some(RequestState::Sending(TaskKind::Clone)) if !is_unsent => self.keep_place(uid, key, None),
-            Some(RequestState::Task(task)) if task.kind == TaskKind::Clone => {
-                self.keep_place(uid, key, Some(task));
+        let task = match request {
+            Some(RequestState::Sending(TaskKind::Clone)) if !is_unsent => None,
+            Some(RequestState::Task(task)) if task.kind == TaskKind::Clone => Some(task),
+            _ => {
+                drop(left);
+                return self.leave_queue(&key);
             }
-            _ => self.leave_queue(&key),
-        }
+        };
+        left.insert(uid.to_owned(), task);
+        self.queue().rename(&Holder::Instance(key), &Holder::Left(uid.to_owned()));
     }
 
     /// Takes an instance that no pass works on, or whose pass has failed, out of the clone queue, unless its clone is in flight. The
@@ -179,11 +184,6 @@ impl Memory {
         if !is_cloning {
             self.leave_queue(instance);
         }
-    }
-
-    fn keep_place(&self, uid: &str, instance: Key, task: Option<TaskStatus>) {
-        self.left().insert(uid.to_owned(), task);
-        self.queue().rename(&Holder::Instance(instance), &Holder::Left(uid.to_owned()));
     }
 
     /// Forgets a group that is gone.

@@ -270,9 +270,9 @@ pub fn take_back(memory: &Memory, subject: &Subject) {
     info!(%object, method, "request taken back: what its object needs is decided again");
     match subject {
         Subject::Instance { uid, key, .. } => {
+            memory.in_flight.settle(uid);
             // Its instance may be gone.
             memory.answered(uid, None);
-            memory.in_flight.settle(uid);
             memory.instance_triggers.wake(key);
         }
         Subject::Group { uid, key, .. } => {
@@ -314,15 +314,15 @@ pub fn answer(memory: &Memory, subject: Subject, result: Result<Option<MoRef>, F
         Subject::Instance { uid, key, kind } => {
             let task = result.as_ref().ok().and_then(Option::as_ref);
             let task = task.map(|task| task_status(task, kind, now));
-            memory.answered(&uid, task.as_ref());
             match result {
-                Ok(Some(_)) => task.into_iter().for_each(|task| memory.in_flight.submitted(&uid, task)),
+                Ok(Some(_)) => task.iter().for_each(|task| memory.in_flight.submitted(&uid, task.clone())),
                 Ok(None) => memory.in_flight.settle(&uid),
                 Err(error) => {
                     let in_doubt = error.in_doubt();
                     memory.in_flight.failed(&uid, kind, error, in_doubt);
                 }
             }
+            memory.answered(&uid, task.as_ref());
             memory.instance_triggers.wake(&key);
         }
         Subject::Group { uid, key, change } => {
