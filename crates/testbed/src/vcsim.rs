@@ -301,6 +301,14 @@ impl Vcsim {
         self.control.send(Method::PUT, "clone-time", Some(json!({"ms": ms}))).await
     }
 
+    /// Sets the vCenter's clock right. What it has stamped with another time stays so.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn set_clock_right(&self) -> Result<()> {
+        self.control.send(Method::PUT, "clock", Some(json!({"ms": 0}))).await
+    }
+
     /// Returns all machines, templates included, sorted by path.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::{OperatorProcess, PATIENCE, Rig, VmRig, ready};
-use testbed::{Fault, eventually};
+use testbed::{Fault, Vcsim, eventually};
 
+use crate::safety::instance_says;
 use crate::{large_place, place};
 
 async fn clones(rig: &VmRig) -> u64 {
@@ -94,6 +95,35 @@ async fn killed_between_the_request_and_its_reply() {
     rig.settled("web", 9).await.unwrap();
     exactly(&rig, 9).await;
     assert_eq!(clones(&rig).await, asked, "what was under way was waited for, not asked for again");
+}
+
+/// As before, of a group that is deleted before the next operator starts. By the clock of the vCenter, the clone is older than the group.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_reply_and_deleted() {
+    let _place = place().await;
+    let behind = Duration::from_mins(90);
+    let vcenter = Vcsim::builder().clone_time(Duration::from_secs(20)).clock_offset(behind, false);
+    let rig = VmRig::with(vcenter).await.unwrap();
+    let mut operator = rig.operator().await.unwrap();
+    rig.vcenter.fault(Fault::cut_after("CloneVM_Task").until_cleared()).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    eventually("the clone is under way", PATIENCE, async || {
+        let log = operator.process.log();
+        let is_cut = |line: &str| line.contains("call failed") && line.contains("CloneVM_Task");
+        Ok(log.lines().any(is_cut).then_some(()))
+    })
+    .await
+    .unwrap();
+    operator.process.kill().await;
+    rig.vcenter.clear_faults().await.unwrap();
+    rig.delete("web").await.unwrap();
+
+    let _operator = rig.operator().await.unwrap();
+    instance_says(&rig, "web-0", "WaitingForEarlierClone").await;
+    rig.gone("web").await.unwrap();
+    assert_eq!(rig.vcenter.vms_in(&rig.folder("web")).await.unwrap(), []);
+    assert_eq!(clones(&rig).await, 1);
+    assert_eq!(rig.called("Destroy_Task").await.unwrap(), 1);
 }
 
 /// Every reply to a clone, and later to a destroy, is cut after the call took effect.

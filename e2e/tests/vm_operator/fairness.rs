@@ -85,7 +85,7 @@ async fn a_detached_group_keeps_the_place_of_its_clone() {
 }
 
 /// The clone of a group that was detached and deleted goes on, and a restart forgets whose it was. An instance that is younger
-/// does not wait for it. The clock of the vCenter is behind, so that the clone is an old one.
+/// does not wait for it. The clock of the vCenter is behind until the clone is queued, so that it is an old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_clone_without_an_owner_delays_no_younger_instance() {
     let _place = place().await;
@@ -97,6 +97,7 @@ async fn an_old_clone_without_an_owner_delays_no_younger_instance() {
     let detach = ["annotate", "vg", "hog", "vm.codeconnect.vmworld.com/detach=true"];
     rig.kubectl(&detach).await.unwrap();
     rig.remove("hog").await.unwrap();
+    rig.vcenter.set_clock_right().await.unwrap();
     rig.vcenter.fault(Fault::soap("CloneVM_Task", "NoPermission").until_cleared()).await.unwrap();
     rig.apply("web", 2, "photon").await.unwrap();
     rig.reason("web", "PermissionDenied").await.unwrap();

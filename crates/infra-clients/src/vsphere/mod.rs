@@ -10,6 +10,7 @@
 //! distributed port groups, and keeps nothing. [`checks`] answers what a check of a cluster asks.
 
 pub mod checks;
+mod clock;
 mod config;
 mod error;
 mod fault;

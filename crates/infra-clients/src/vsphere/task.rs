@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use jiff::SignedDuration;
+
+use super::clock;
 use super::error::Error;
 use super::moref::MoRef;
 use super::properties::{ObjectUpdate, read_existing_within};
@@ -61,7 +64,7 @@ pub struct Task {
     /// The account that submitted it, as [`Session::user`](crate::vsphere::Session::user) names accounts; none until
     /// vCenter has said, and for tasks that vCenter or a schedule started.
     pub user: Option<Arc<str>>,
-    /// When it was submitted, by vCenter's clock (by the local clock until vCenter has said).
+    /// When it was submitted, by the local clock as far as vCenter's is known to differ.
     pub queued_at: Option<SystemTime>,
     /// What it created.
     pub result: Option<MoRef>,
@@ -83,8 +86,13 @@ impl Task {
         }
     }
 
-    /// Takes what was read of it. `share` makes a text of one that may be known already.
-    pub(super) fn apply(&mut self, update: &ObjectUpdate, mut share: impl FnMut(&str) -> Arc<str>) {
+    /// Takes what was read of it at a vCenter whose clock is so far ahead. `share` makes a text of one that may be known already.
+    pub(super) fn apply(
+        &mut self,
+        update: &ObjectUpdate,
+        ahead: SignedDuration,
+        mut share: impl FnMut(&str) -> Arc<str>,
+    ) {
         for (path, value) in &update.properties {
             let value = value.as_ref();
             let text = value.map(|value| value.text.as_str());
@@ -92,7 +100,9 @@ impl Task {
                 "info.state" => self.state = text.map_or(TaskState::Queued, TaskState::parse),
                 "info.descriptionId" => self.description_id = share(text.unwrap_or_default()),
                 "info.entity" => self.entity = value.and_then(Node::moref),
-                "info.queueTime" => self.queued_at = value.and_then(Node::time),
+                "info.queueTime" => {
+                    self.queued_at = value.and_then(Node::time).and_then(|shown| clock::local(shown, ahead));
+                }
                 "info.reason" => {
                     let user = value.and_then(|value| value.child("userName"));
                     self.user = user.map(|user| share(&user.text));

@@ -103,6 +103,7 @@ async fn connecting_takes_few_calls_one_after_the_other() -> Result<()> {
         ("CreatePropertyCollector", 1),
         ("CreateContainerView", 1),
         ("CreateFilter", 1),
+        ("CurrentTime", 1),
         // The complete report, and the first that waits for a change.
         ("WaitForUpdatesEx", 2),
     ];

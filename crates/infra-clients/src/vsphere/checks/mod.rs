@@ -10,13 +10,14 @@ mod rest;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use vim_rs::types::structs::ManagedObjectReference;
 
 pub use hosts::{Datastore, Host, shared};
 pub use machines::{Brief, Datacenter, Machine, Nic};
 pub use rest::{Services, Tag};
 
+use super::clock;
 use super::error::{Error, Kind};
 use super::moref::MoRef;
 use super::session::Session;
@@ -69,17 +70,7 @@ impl Checks {
     /// # Errors
     /// Whatever a call can fail with.
     pub async fn clock(&self) -> Result<SignedDuration, Error> {
-        let this = MoRef::new("ServiceInstance", "ServiceInstance");
-        let call = Call::new("CurrentTime", &this);
-        let before = Timestamp::now();
-        let answer = self.session.core().call(&call).await?;
-        let took = before.duration_until(Timestamp::now());
-        let time = xml::first(&answer, "returnval").map_err(|error| call.not_understood(error))?;
-        let time: Timestamp = time
-            .and_then(|time| time.text.parse().ok())
-            .ok_or_else(|| call.not_understood(Error::new(Kind::Protocol, "the answer holds no time")))?;
-        // It was read somewhere between.
-        Ok(before.duration_until(time) - took / 2)
+        clock::ahead(self.session.core()).await
     }
 
     /// Returns which of the privileges, such as `Datastore.FileManagement`, the account lacks on which of the objects, by the vCenter's own

@@ -7,6 +7,8 @@ mod group;
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 pub use group::{Binding, PortGroup, PortGroupSpec, Vlan};
 
 use super::error::{Error, Kind};
@@ -161,7 +163,7 @@ impl Networks {
         let read = read_tasks(core, core.call_timeout(), std::slice::from_ref(task)).await?;
         Ok(read.first().map(|update| {
             let mut task = Task::queued(update.obj.clone());
-            task.apply(update, |text| text.into());
+            task.apply(update, SignedDuration::ZERO, |text| text.into());
             task
         }))
     }

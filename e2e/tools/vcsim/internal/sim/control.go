@@ -53,6 +53,12 @@ func (s *Server) controls() http.Handler {
 		s.overrides.cloneTime.Store(int64(time.Duration(t.MS) * time.Millisecond))
 		return nil
 	}))
+	mux.HandleFunc("PUT /clock", order(func(t struct {
+		MS int64 `json:"ms"` // how far it is ahead
+	}) error {
+		s.tasks.offset.Store(int64(time.Duration(t.MS) * time.Millisecond))
+		return nil
+	}))
 	mux.HandleFunc("GET /pace", answer(func(*http.Request) (any, error) { return s.journal.pace.counts(), nil }))
 	mux.HandleFunc("PUT /pace", order(func(p Pace) error { s.journal.pace.put(p); return nil }))
 	mux.HandleFunc("POST /lost-updates", order(func(p place) error { return s.inventory.loseUpdates(p.Path) }))

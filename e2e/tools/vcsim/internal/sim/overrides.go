@@ -126,9 +126,9 @@ func (o *overrides) CreateFolder(ctx *simulator.Context, req *types.CreateFolder
 
 // CurrentTime returns the time of the vCenter's clock.
 func (o *overrides) CurrentTime(*simulator.Context, *types.CurrentTime) soap.HasFault {
-	return &methods.CurrentTimeBody{
-		Res: &types.CurrentTimeResponse{Returnval: time.Now().Add(o.tasks.offset)},
-	}
+	now := time.Now()
+	o.tasks.shift(&now)
+	return &methods.CurrentTimeBody{Res: &types.CurrentTimeResponse{Returnval: now}}
 }
 
 // missing returns the fault for an object that does not exist.

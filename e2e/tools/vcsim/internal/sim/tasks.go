@@ -19,8 +19,8 @@ const recentTasks = 200
 // simulator's own list drops running tasks in a burst, and shows the steps that a task consists of as tasks.
 type tasks struct {
 	manager *simulator.TaskManager
-	user    string        // who starts tasks through the API: the one account that can log in
-	offset  time.Duration // how far the vCenter's clock is ahead
+	user    string       // who starts tasks through the API: the one account that can log in
+	offset  atomic.Int64 // time.Duration that the vCenter's clock is ahead
 	last    atomic.Int64
 
 	mu       sync.Mutex
@@ -40,14 +40,15 @@ type job struct {
 }
 
 func newTasks(manager *simulator.TaskManager, user string, offset time.Duration) *tasks {
-	return &tasks{
+	t := &tasks{
 		manager:  manager,
 		user:     user,
-		offset:   offset,
 		finished: map[types.ManagedObjectReference]bool{},
 		steps:    map[types.ManagedObjectReference]chan types.ManagedObjectReference{},
 		waiting:  map[types.ManagedObjectReference]chan struct{}{},
 	}
+	t.offset.Store(int64(offset))
+	return t
 }
 
 // Reference returns the reference of the TaskManager, so that registering this handler replaces the simulator's.
@@ -71,7 +72,7 @@ func (t *tasks) PutObject(ctx *simulator.Context, o mo.Reference) {
 		return // a step of destroying a machine: it deletes the machine's files
 	}
 	// No collector reads the task before it is listed.
-	task.Info.QueueTime = task.Info.QueueTime.Add(t.offset)
+	t.shift(&task.Info.QueueTime)
 	t.shift(task.Info.StartTime)
 	if reason, ok := task.Info.Reason.(*types.TaskReasonUser); ok && reason.UserName == "vcsim" {
 		task.Info.Reason = &types.TaskReasonUser{UserName: t.user}
@@ -111,7 +112,7 @@ func (t *tasks) UpdateObject(_ *simulator.Context, o mo.Reference, changes []typ
 // shift changes a time of this machine's clock to that of the vCenter's clock.
 func (t *tasks) shift(at *time.Time) {
 	if at != nil {
-		*at = at.Add(t.offset)
+		*at = at.Add(time.Duration(t.offset.Load()))
 	}
 }
 

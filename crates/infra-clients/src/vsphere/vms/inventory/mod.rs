@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 
 pub use change::{Change, Changes, Ticket};
@@ -38,6 +39,8 @@ pub struct Inventory {
     synced: bool,
     /// `about.instanceUuid`.
     vcenter: Option<Arc<str>>,
+    /// How far the clock of the vCenter is ahead.
+    clock: SignedDuration,
     refreshed: u64,
     marker_prefix: String,
     root: Option<MoRef>,
@@ -175,6 +178,11 @@ impl Inventory {
         self.vcenter = Some(vcenter);
     }
 
+    /// Sets how far the clock of the vCenter is ahead, for the tasks that are read next.
+    pub(super) fn set_clock(&mut self, ahead: SignedDuration) {
+        self.clock = ahead;
+    }
+
     pub(super) fn set_root(&mut self, root: MoRef) {
         self.root = Some(root);
     }
@@ -292,7 +300,6 @@ impl Inventory {
         for moref in gone {
             self.put_folder(&moref, None, None);
         }
-        self.tasks.retain(|_, entry| entry.watched || entry.submitted.is_some());
     }
 
     /// Returns whether the report in progress has named this object.

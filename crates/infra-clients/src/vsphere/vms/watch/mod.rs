@@ -21,7 +21,7 @@ use super::{Link, Shared};
 use crate::failure::{Class, Failure, jittered};
 use crate::vsphere::properties::UpdateKind;
 use crate::vsphere::task::read_tasks;
-use crate::vsphere::{Error, Kind, MoRef};
+use crate::vsphere::{Error, Kind, MoRef, clock};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -166,10 +166,16 @@ impl Watcher {
         shared.update(|inventory| inventory.set_vcenter(vcenter));
         self.resources.enter(epoch);
         let old = self.resources.take_collector();
-        let (site, created, ()) =
-            tokio::join!(shared.find_site(), collector::create(core), collector::remove(core, old));
+        let (site, created, (), clock) = tokio::join!(
+            shared.find_site(),
+            collector::create(core),
+            collector::remove(core, old),
+            clock::ahead(core)
+        );
         let collector = created?;
         self.resources.set_collector(&collector);
+        let clock = clock?;
+        shared.update(|inventory| inventory.set_clock(clock));
         let site = site?;
         let view = self.resources.create_filter(core, &site, &collector).await?;
         Ok(Watched { epoch, root: site.root.clone(), view, collector, version: String::new() })
