@@ -81,7 +81,7 @@ impl Program for AkoOperator {
                 // patch: the finalizer.
                 rule(GROUP, &["akodeploymentconfigs"], &["list", "patch", "watch"]),
                 rule(GROUP, &["akodeploymentconfigs/status"], &["patch"]),
-                rule("ako.vmware.com", &["aviinfrasettings"], &["create", "get", "patch"]),
+                rule("ako.vmware.com", &["aviinfrasettings"], &["create", "delete", "get", "patch"]),
                 rule("run.tanzu.vmware.com", &["tanzukubernetesreleases"], &["get"]),
                 // Kubeconfigs, and the Secrets that AKODeploymentConfigs name. Watched without their content.
                 rule("", &["secrets"], &["get", "list", "watch"]),
