@@ -116,7 +116,7 @@ async fn is_adopted(rig: &AkoRig, avi: &Control) {
     let id = ["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"];
     let id = rig.management.kubectl(&id).await.unwrap();
     let found = named("w3-default-ako-user").unwrap();
-    assert_eq!(found["full_name"], format!("ako-operator/{id}"));
+    assert_eq!(found["full_name"], format!("ako-operator/{id}"), "its password has no id");
     // A person deletes the Secret: the mark says whose the user is.
     rig.management.kubectl(&["delete", "secret", "w3-avi-credentials"]).await.unwrap();
     rig.rotate(&guest.workload, "1").await.unwrap();

@@ -29,6 +29,9 @@ pub const AUTHORITY: &str = "certificateAuthorityData";
 /// Annotation of the Secret: the id of the management cluster whose mark the user has on AVI.
 pub const MARK_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/user-of";
 
+/// Annotation of the Secret: which of the passwords that the user has had is the newest one of the Secret. Says nothing about the password.
+pub const PASSWORD_ID_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/password-id";
+
 /// Returns the name of a Cluster's user on AVI.
 #[must_use]
 pub fn user_name(namespace: &str, cluster: &str) -> String {

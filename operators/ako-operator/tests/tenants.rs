@@ -99,7 +99,7 @@ async fn a_tenant_goes_after_its_user_and_what_is_in_it() {
         is_changed: true,
         marks: Marks::new("here"),
     };
-    assert_eq!(ensure(&controller.avi, &wanted).await.unwrap(), Done::Made);
+    assert_eq!(ensure(&controller.avi, &wanted).await.unwrap().done, Done::Made);
     let pool: Pool =
         serde_json::from_value(json!({ "name": "p", "cloud_ref": "/api/cloud?name=Default-Cloud" })).unwrap();
     let in_tenant = controller.avi.api(Scope::Name("t-ns".into()));

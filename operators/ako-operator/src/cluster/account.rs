@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::problem::Problem;
 use crate::secrets::Admin;
 use crate::user::account::{self, Account, Known, Step};
-use crate::user::avi::{self, Done, WantedUser};
+use crate::user::avi::{self, Done, Ensured, WantedUser};
 use crate::user::mark::{Marks, Whose};
 use crate::user::{
     MARK_ANNOTATION, NEXT_PASSWORD, PASSWORD, SECRET_TYPE, password, role, secret_name, user_name,
@@ -99,7 +99,8 @@ impl Clusters {
     ) -> Result<Option<Notice>, Error> {
         let user = user_of(cluster);
         let next = password::generate().map_err(Error::Randomness)?;
-        let patch = account::drawn(&user, authority, &next, cluster.annotation(ROTATE_ANNOTATION));
+        let id = password::new_id().map_err(Error::Randomness)?;
+        let patch = account::drawn(&user, authority, &next, &id, cluster.annotation(ROTATE_ANNOTATION));
         if let Some(secret) = secret {
             self.patch_secret(cluster, secret, patch).await?;
             return Ok(None);
@@ -141,8 +142,8 @@ impl Clusters {
         let marks = self.marks(cluster, Some(secret));
         let wanted = wanted(cluster, adc, &answer, secret, marks).ok_or(KitError::StillChanging)?;
         let client = self.connections.client(&uid, &adc.spec.controller, admin)?;
-        let done = match avi::ensure(&client, &wanted).await {
-            Ok(done) => done,
+        let Ensured { done, password: id } = match avi::ensure(&client, &wanted).await {
+            Ok(ensured) => ensured,
             Err(error) if wanted.is_changed && error.kind() == Refusal::Invalid && !error.in_doubt() => {
                 // A write of the Secret would wake the Cluster again at once, however long AVI refuses.
                 let (error, basis) = (Error::from(error), basis(secret, adc, &admin.version));
@@ -152,13 +153,15 @@ impl Clusters {
             }
             Err(error) => return Err(error.into()),
         };
-        if done == Done::Refused {
-            return Err(Error::UserTaken(describe_taken(cluster)));
+        match done {
+            Done::Refused => return Err(Error::UserTaken(describe_taken(cluster))),
+            Done::Outdated => return self.draw(cluster, Some(secret), &admin.credentials.ca_pem).await,
+            Done::Made | Done::Corrected | Done::Nothing => {}
         }
         if done == Done::Made || wanted.is_changed {
             self.memory.password_set(cluster, &wanted.password);
         }
-        let secret = match account::settled(secret, &admin.credentials.ca_pem, &self.id) {
+        let secret = match account::settled(secret, &admin.credentials.ca_pem, &self.id, id.as_deref()) {
             Some(patch) => self.patch_secret(cluster, secret, patch).await?,
             None => secret.clone(),
         };
@@ -170,7 +173,7 @@ impl Clusters {
                 let message = format!("the AVI user {name} has another password");
                 Some(Notice::normal(reason::USER_ROTATED, message))
             }
-            Done::Corrected | Done::Nothing | Done::Refused => None,
+            Done::Corrected | Done::Nothing | Done::Refused | Done::Outdated => None,
         })
     }
 

@@ -6,7 +6,7 @@ use infra_clients::avi::{
     Avi, Error, Kind as Refusal, Query, ROLE, Ref, Scope, TENANT, USER, Updated, Version,
 };
 
-use super::mark::{Marks, Whose};
+use super::mark::{Marks, Whose, password_of};
 use super::role::{Kind, new_for, sync, tenant_role};
 use crate::api::ADMIN_TENANT;
 
@@ -80,28 +80,51 @@ pub enum Done {
     Nothing,
     /// Nothing: it is of others.
     Refused,
+    /// Nothing: it has another password than the Secret, as that was restored from before a change.
+    Outdated,
+}
+
+/// What was done, and what AVI has returned.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    /// What was done.
+    pub done: Done,
+    /// The id of the password that AVI has; `None` without one.
+    pub password: Option<String>,
+}
+
+impl Ensured {
+    fn of(done: Done, user: Option<&User>) -> Self {
+        Self { done, password: user.and_then(password_of) }
+    }
 }
 
 /// Makes the user, or corrects it, unless it is of others.
 ///
 /// # Errors
 /// The first request that failed. The next call goes on.
-pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Done, Error> {
+pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Ensured, Error> {
     let api = avi.api(Scope::admin());
     let found = api.by_name(USER, &wanted.name, &Query::new()).await?.at_most_one()?;
     if wanted.marks.whose(found.as_ref()) == Whose::Others {
-        return Ok(Done::Refused);
+        return Ok(Ensured::of(Done::Refused, None));
+    }
+    if let Some(found) = &found
+        && !wanted.is_changed
+        && password_of(found) != wanted.marks.password
+    {
+        return Ok(Ensured::of(Done::Outdated, Some(found)));
     }
     let own = if wanted.tenant == ADMIN_TENANT { None } else { Some(own_role(avi, wanted).await?) };
     let Some(found) = found else {
         // One that another client has made meanwhile has the request refused.
-        api.create(USER, &wanted.create(own.as_deref())).await?;
-        return Ok(Done::Made);
+        let made = api.create(USER, &wanted.create(own.as_deref())).await?;
+        return Ok(Ensured::of(Done::Made, Some(&made)));
     };
     let edit = |user: &mut User| wanted.correct(own.as_deref(), user);
     Ok(match api.update(USER, &found.meta.uuid, edit).await? {
-        Updated::Written(_) => Done::Corrected,
-        Updated::Unchanged(_) => Done::Nothing,
+        Updated::Written(user) => Ensured::of(Done::Corrected, Some(&user)),
+        Updated::Unchanged(user) => Ensured::of(Done::Nothing, Some(&user)),
     })
 }
 

@@ -1,18 +1,18 @@
-//! The mark of a user on AVI: the id of the management cluster that has made it. Pure.
+//! The mark of a user on AVI: the id of the management cluster that has made it, and which password it has. Pure.
 //!
 //! ```text
-//!   fullName of the user:  ako-operator/<id>
+//!   full name of the user:  ako-operator/<id of the management cluster>/<id of the password>
 //! ```
 //!
 //! The name of a user does not say whose it is: a Cluster of another management cluster may have the same. The request that makes a user has the
-//! mark, so that it is known again where its reply was lost.
+//! mark, so that it is known again where its reply was lost. A Secret that was restored from before a change of the password has another id of it.
 
 use infra_clients::avi::objects::User;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::account::{foreign, text};
-use super::{MARK_ANNOTATION, PASSWORD};
+use super::{MARK_ANNOTATION, PASSWORD, PASSWORD_ID_ANNOTATION};
 
 const PREFIX: &str = "ako-operator/";
 
@@ -25,6 +25,8 @@ pub struct Marks {
     pub kept: Option<String>,
     /// Whether its Secret has a password that AVI has: a user without a mark is that of the original operator, or of an earlier version.
     pub has_password: bool,
+    /// The id of the newest password of its Secret; none of one of before passwords had ids.
+    pub password: Option<String>,
 }
 
 /// Whose the user of this name on AVI is.
@@ -42,7 +44,7 @@ impl Marks {
     /// Returns the mark of this management cluster, of a Cluster of which no Secret is known.
     #[must_use]
     pub fn new(own: &str) -> Self {
-        Self { own: own.to_owned(), kept: None, has_password: false }
+        Self { own: own.to_owned(), kept: None, has_password: false, password: None }
     }
 
     /// Returns from what the user of this name is known, with its Secret.
@@ -51,6 +53,7 @@ impl Marks {
         let secret = secret.filter(|secret| foreign(user, secret).is_none());
         Self {
             kept: secret.and_then(|secret| secret.annotations().get(MARK_ANNOTATION).cloned()),
+            password: secret.and_then(|secret| secret.annotations().get(PASSWORD_ID_ANNOTATION).cloned()),
             has_password: secret.is_some_and(|secret| text(secret, PASSWORD).is_some()),
             ..Self::new(own)
         }
@@ -59,20 +62,32 @@ impl Marks {
     /// Returns the full name that the user is to have.
     #[must_use]
     pub fn full_name(&self) -> String {
-        format!("{PREFIX}{}", self.own)
+        let password = self.password.as_ref().map(|password| format!("/{password}")).unwrap_or_default();
+        format!("{PREFIX}{}{password}", self.own)
     }
 
     /// Returns whose a user is.
     #[must_use]
     pub fn whose(&self, user: Option<&User>) -> Whose {
         let Some(user) = user else { return Whose::Free };
-        let mark = user.full_name.as_deref().and_then(|name| name.strip_prefix(PREFIX));
-        let is_ours = match mark {
-            Some(id) => id == self.own || self.kept.as_deref() == Some(id),
+        let is_ours = match parse(user) {
+            Some((id, _)) => id == self.own || self.kept.as_deref() == Some(id),
             None => self.has_password,
         };
         if is_ours { Whose::Ours } else { Whose::Others }
     }
+}
+
+/// Returns the id of the password that AVI has; `None` without one.
+#[must_use]
+pub fn password_of(user: &User) -> Option<String> {
+    parse(user)?.1.map(str::to_owned)
+}
+
+/// Returns the ids of the management cluster and of the password; `None` without a mark.
+fn parse(user: &User) -> Option<(&str, Option<&str>)> {
+    let mark = user.full_name.as_deref()?.strip_prefix(PREFIX)?;
+    Some(mark.split_once('/').map_or((mark, None), |(id, password)| (id, Some(password))))
 }
 
 #[cfg(test)]
@@ -99,7 +114,7 @@ mod tests {
         let with = [(USERNAME, USER), (PASSWORD, "p")];
         let next = [(USERNAME, USER), ("nextPassword", "n")];
         let other = [(USERNAME, "x"), (PASSWORD, "p")];
-        let (none, ours) = (None, Some("ako-operator/here"));
+        let (none, ours) = (None, Some("ako-operator/here/1"));
         let (theirs, unmarked) = (Some("ako-operator/there"), Some("A Person"));
         let of = |data: &[(&str, &str)], mark| Some(secret(SECRET_TYPE, data, mark));
         for (what, secret, full_name, wanted) in [
@@ -124,6 +139,15 @@ mod tests {
             let user = User { full_name: full_name.map(str::to_owned), ..User::default() };
             assert_eq!(marks.whose(Some(&user)), wanted, "{what}");
             assert_eq!(marks.whose(None), Whose::Free, "{what}");
+        }
+    }
+    #[test]
+    fn a_mark_says_which_password_the_user_has() {
+        for (password, full_name) in [(None, "ako-operator/here"), (Some("1a"), "ako-operator/here/1a")] {
+            let marks = Marks { password: password.map(str::to_owned), ..Marks::new("here") };
+            assert_eq!(marks.full_name(), full_name);
+            let user = User { full_name: Some(marks.full_name()), ..User::default() };
+            assert_eq!((marks.whose(Some(&user)), password_of(&user)), (Whose::Ours, marks.password));
         }
     }
 }
