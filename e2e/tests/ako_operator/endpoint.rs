@@ -112,6 +112,35 @@ impl Balanced {
     }
 }
 
+/// Prints an AviInfraSetting, and who manages it.
+fn managed_by() -> String {
+    r"jsonpath={.items[*].metadata.name} {.items[*].metadata.labels.app\.kubernetes\.io/managed-by}"
+        .to_owned()
+}
+
+/// The AKODeploymentConfig owns its AviInfraSetting, as of an earlier version, until the operator looks. Then it is deleted in the foreground, and
+/// waits for its Clusters.
+async fn is_deleted_in_foreground(rig: &AkoRig) {
+    let kubectl = async |args: &[&str]| rig.management.kubectl(args).await.unwrap();
+    let uid = kubectl(&["get", "adc", "adc", "-o", "jsonpath={.metadata.uid}"]).await;
+    let owner = json!({ "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig", "name": "adc",
+        "uid": uid, "blockOwnerDeletion": true });
+    let patch = json!({ "metadata": { "ownerReferences": [owner] } }).to_string();
+    kubectl(&["patch", "aviinfrasetting", "adc-ais", "--type=merge", "-p", &patch]).await;
+    let change = json!({ "spec": { "extraConfigs": { "log": { "logLevel": "WARN" } } } }).to_string();
+    kubectl(&["patch", "adc", "adc", "--type=merge", "-p", &change]).await;
+    let owners =
+        ["get", "aviinfrasetting", "adc-ais", "-o", "jsonpath={.metadata.uid}{.metadata.ownerReferences}"];
+    let uid = ["get", "aviinfrasetting", "adc-ais", "-o", "jsonpath={.metadata.uid}"];
+    let uid = kubectl(&uid).await;
+    eventually("it has no owner", PATIENCE, async || Ok((kubectl(&owners).await == uid).then_some(())))
+        .await
+        .unwrap();
+    kubectl(&["delete", "adc", "adc", "--cascade=foreground", "--wait=false"]).await;
+    rig.site().reason("adc", "InUse").await.unwrap();
+    assert_eq!(kubectl(&owners).await, uid, "it is there");
+}
+
 #[tokio::test]
 async fn avi_balances_a_control_plane() {
     let _place = PLACES.acquire().await.unwrap();
@@ -136,15 +165,20 @@ async fn avi_balances_a_control_plane() {
     balanced.is_at_rest().await;
 
     // The Service goes on naming the AviInfraSetting, which stays until an AKODeploymentConfig of that name has it again.
+    is_deleted_in_foreground(rig).await;
     let label = "cluster-service.network.tkg.tanzu.vmware.com/avi";
     rig.management.kubectl(&["label", "cluster/w1", &format!("{label}-")]).await.unwrap();
-    rig.site().remove("adc").await.unwrap();
-    let setting =
-        ["get", "aviinfrasetting", "adc-ais", "-o", "jsonpath={.metadata.name} {.metadata.ownerReferences}"];
-    assert_eq!(rig.management.kubectl(&setting).await.unwrap(), "adc-ais ");
+    rig.site().gone("adc").await.unwrap();
+    assert_eq!(
+        rig.management.kubectl(&["get", "aviinfrasetting", "-o", &managed_by()]).await.unwrap(),
+        "adc-ais "
+    );
     rig.site().apply(None, &config).await.unwrap();
     rig.site().ready_within("adc", PATIENCE, |_| true).await.unwrap();
-    assert_ne!(rig.management.kubectl(&setting).await.unwrap(), "adc-ais ");
+    assert_ne!(
+        rig.management.kubectl(&["get", "aviinfrasetting", "-o", &managed_by()]).await.unwrap(),
+        "adc-ais "
+    );
 
     guest.workload.delete().await.unwrap();
     guest.workload.deleted(PATIENCE).await.unwrap();

@@ -18,6 +18,7 @@ mod many;
 mod observability;
 mod port_groups;
 mod ready;
+mod restored;
 mod shared_controller;
 mod slow;
 mod taken_over;

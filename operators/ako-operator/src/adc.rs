@@ -44,6 +44,8 @@ use crate::vcenters::Vcenters;
 pub struct Adcs {
     /// What every controller has.
     pub kit: Kit,
+    /// Id of this management cluster, in the marks of the users on AVI.
+    pub id: String,
     /// Field manager of the record.
     pub manager: String,
     /// All AKODeploymentConfigs.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use jiff::SignedDuration;
-use operator_kit::CommonArgs;
 use operator_kit::webhook::WebhookArgs;
+use operator_kit::{ClusterIdArgs, CommonArgs};
 
 use crate::delivery::{Ako, AkoMinor, Setting};
 use crate::endpoint::{APISERVER_PORT, Settings};
@@ -71,6 +71,10 @@ pub struct Args {
     /// Flags of the admission webhook.
     #[command(flatten)]
     pub webhook: WebhookArgs,
+
+    /// The id of the management cluster, in the marks of the users on AVI.
+    #[command(flatten)]
+    pub cluster: ClusterIdArgs,
 
     /// Flags all operators have.
     #[command(flatten)]

@@ -65,6 +65,8 @@ const GATEWAY_STATUS_ANNOTATION: &str = "AviGatewayObjectDeletionStatus";
 pub struct Clusters {
     /// Client of the management cluster.
     pub client: Client,
+    /// Id of this management cluster, in the marks of the users on AVI.
+    pub id: String,
     /// Field manager of what is applied.
     pub manager: String,
     /// Time.

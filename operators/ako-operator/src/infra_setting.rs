@@ -1,13 +1,13 @@
 //! AviInfraSetting: the network and the service engine group of the control planes' virtual services, for AKO in the management cluster.
 //!
 //! Owns its name, and what of it an AKODeploymentConfig asks for. The kind belongs to AKO: where its CRD is not installed there is
-//! none, which is no error.
+//! none, which is no error. It has no owner reference: a foreground deletion would remove it while Services name it.
 
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{ApiResource, Patch, PatchParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ApiResource, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{DynamicObject, GroupVersionKind};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, ControlPlaneNetwork, ShardSize};
@@ -39,6 +39,8 @@ pub enum InfraSettingChange {
     Create(Box<DynamicObject>),
     /// It is changed, by a merge patch.
     Patch(Value),
+    /// It is deleted, if it is still the same.
+    Delete(Preconditions),
 }
 
 /// Returns the name of the AviInfraSetting of an AKODeploymentConfig.
@@ -103,7 +105,8 @@ pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingChan
     }
 }
 
-/// Returns how it is changed so that it does not go with an AKODeploymentConfig; `None` if it does not.
+/// Returns how one that an earlier version or the original has made is changed so that Kubernetes does not delete it with an
+/// AKODeploymentConfig, which the operator does; `None` if it does not.
 #[must_use]
 pub fn release(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingChange> {
     let Live::Present { metadata, .. } = live else { return None };
@@ -112,25 +115,39 @@ pub fn release(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingCha
         owners.iter().filter(|owner| Some(&owner.uid) != adc.metadata.uid.as_ref()).collect();
     (others.len() < owners.len()).then(|| {
         let version = &metadata.resource_version;
+        let labels = json!({ MANAGED_BY_LABEL: MANAGED_BY });
         InfraSettingChange::Patch(
-            json!({ "metadata": { "resourceVersion": version, "ownerReferences": others } }),
+            json!({ "metadata": { "resourceVersion": version, "ownerReferences": others, "labels": labels } }),
         )
     })
 }
 
-/// Returns name, label and owner: it goes with the AKODeploymentConfig.
+/// Returns how it goes with an AKODeploymentConfig, or stays as that of a person where Services name it; `None` if it is not the operator's, or
+/// others own it as well. `is_named`: whether Services do.
+#[must_use]
+pub fn leave(live: &Live, is_named: bool) -> Option<InfraSettingChange> {
+    let Live::Present { metadata, .. } = live else { return None };
+    let labels = metadata.labels.as_ref();
+    let is_ours = labels.and_then(|labels| labels.get(MANAGED_BY_LABEL)).is_some_and(|by| by == MANAGED_BY);
+    if !is_ours || metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let (uid, resource_version) = (metadata.uid.clone(), metadata.resource_version.clone());
+    if is_named {
+        let labels = json!({ MANAGED_BY_LABEL: null });
+        return Some(InfraSettingChange::Patch(
+            json!({ "metadata": { "resourceVersion": resource_version, "labels": labels } }),
+        ));
+    }
+    let is_shared = metadata.owner_references.iter().flatten().next().is_some();
+    (!is_shared).then_some(InfraSettingChange::Delete(Preconditions { uid, resource_version }))
+}
+
+/// Returns name and label.
 fn metadata_of(adc: &AkoDeploymentConfig) -> ObjectMeta {
-    let owner = OwnerReference {
-        api_version: AkoDeploymentConfig::api_version(&()).into_owned(),
-        kind: AkoDeploymentConfig::kind(&()).into_owned(),
-        name: adc.name_any(),
-        uid: adc.uid().unwrap_or_default(),
-        ..OwnerReference::default()
-    };
     ObjectMeta {
         name: Some(name_of(&adc.name_any())),
         labels: Some([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into()),
-        owner_references: Some(vec![owner]),
         ..ObjectMeta::default()
     }
 }
@@ -210,6 +227,13 @@ pub async fn apply(
         InfraSettingChange::Patch(patch) => {
             let params = PatchParams { field_manager: manager, ..PatchParams::default() };
             api(client).patch(name, &params, &Patch::Merge(patch)).await?;
+        }
+        InfraSettingChange::Delete(same) => {
+            let params = DeleteParams { preconditions: Some(same.clone()), ..DeleteParams::default() };
+            match api(client).delete(name, &params).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                deleted => drop(deleted?),
+            }
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use infra_clients::capi::{Addons, CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
 use kube::{CustomResourceExt, Resource};
@@ -55,6 +56,11 @@ impl Program for AkoOperator {
     }
 
     fn rights() -> Rights {
+        // Its UID is in the marks of the users on AVI.
+        let kube_system = PolicyRule {
+            resource_names: Some(vec!["kube-system".to_owned()]),
+            ..rule("", &["namespaces"], &["get"])
+        };
         Rights {
             namespaced: vec![
                 // patch: the finalizer, the pre-terminate hooks.
@@ -75,10 +81,11 @@ impl Program for AkoOperator {
                 // patch: the finalizer.
                 rule(GROUP, &["akodeploymentconfigs"], &["list", "patch", "watch"]),
                 rule(GROUP, &["akodeploymentconfigs/status"], &["patch"]),
-                rule("ako.vmware.com", &["aviinfrasettings"], &["create", "get", "patch"]),
+                rule("ako.vmware.com", &["aviinfrasettings"], &["create", "delete", "get", "patch"]),
                 rule("run.tanzu.vmware.com", &["tanzukubernetesreleases"], &["get"]),
                 // Kubeconfigs, and the Secrets that AKODeploymentConfigs name. Watched without their content.
                 rule("", &["secrets"], &["get", "list", "watch"]),
+                kube_system,
             ],
         }
     }
@@ -103,11 +110,13 @@ impl Program for AkoOperator {
             Some(ways) => ways,
             None => choose(capi.addons().await?)?,
         };
+        let id = kit.cluster_id(&args.cluster).await?;
         let watches = Watches::new(&kit, &capi)?;
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
         show_conditions(kit.metrics(), &watches.adcs.objects(), &watches.clusters.objects());
         let shared = Shared {
+            id,
             secrets: Arc::new(Secrets::new(kit.client(), watches.secrets.objects().cache().clone())),
             connections: Arc::new(Connections::new(meters.observer())),
             vcenters: Arc::default(),
@@ -151,6 +160,8 @@ impl Program for AkoOperator {
 
 /// What several controllers use.
 struct Shared {
+    /// Id of this management cluster.
+    id: String,
     secrets: Arc<Secrets>,
     /// Clients of the AVI controllers.
     connections: Arc<Connections>,
@@ -279,6 +290,7 @@ impl AllObjects {
 fn adcs(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Adcs {
     Adcs {
         kit: kit.clone(),
+        id: shared.id.clone(),
         manager: kit.field_manager("record"),
         adcs: watches.adcs.objects(),
         triggers: wakes.adcs.clone(),
@@ -306,6 +318,7 @@ fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Clu
     let remote = kit.clone();
     Clusters {
         client: kit.client(),
+        id: shared.id.clone(),
         manager: kit.field_manager("cluster"),
         clock: kit.clock(),
         clusters: watches.clusters.objects(),

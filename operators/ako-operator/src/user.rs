@@ -7,10 +7,11 @@
 //! ```
 //!
 //! A password is in the Secret before AVI has it, so that a process that starts in the middle goes on with the same one. The names are
-//! the original's: what it made is adopted.
+//! the original's: what it made is adopted. Another management cluster may have a Cluster of the same names: the mark of a user says whose it is.
 
 pub mod account;
 pub mod avi;
+pub mod mark;
 pub mod password;
 pub mod role;
 
@@ -24,6 +25,12 @@ pub const PASSWORD: &str = "password";
 pub const NEXT_PASSWORD: &str = "nextPassword";
 /// Key of the PEM certificates that the controller's certificate is checked with.
 pub const AUTHORITY: &str = "certificateAuthorityData";
+
+/// Annotation of the Secret: the id of the management cluster whose mark the user has on AVI.
+pub const MARK_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/user-of";
+
+/// Annotation of the Secret: which of the passwords that the user has had is the newest one of the Secret. Says nothing about the password.
+pub const PASSWORD_ID_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/password-id";
 
 /// Returns the name of a Cluster's user on AVI.
 #[must_use]

@@ -10,6 +10,7 @@ use ako_operator::adc::seen::{Facts, Tenant};
 use ako_operator::adc::tenants::{ask, new, refusal, refusal_of_missing};
 use ako_operator::api::AkoDeploymentConfigSpec;
 use ako_operator::user::avi::{Done, WantedUser, ensure, remove};
+use ako_operator::user::mark::Marks;
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
 use avi_simulator::{Config, Fault, Simulator};
@@ -96,8 +97,9 @@ async fn a_tenant_goes_after_its_user_and_what_is_in_it() {
         version: VERSION,
         password: password::generate().unwrap(),
         is_changed: true,
+        marks: Marks::new("here"),
     };
-    assert_eq!(ensure(&controller.avi, &wanted).await.unwrap(), Done::Made);
+    assert_eq!(ensure(&controller.avi, &wanted).await.unwrap().done, Done::Made);
     let pool: Pool =
         serde_json::from_value(json!({ "name": "p", "cloud_ref": "/api/cloud?name=Default-Cloud" })).unwrap();
     let in_tenant = controller.avi.api(Scope::Name("t-ns".into()));
@@ -105,13 +107,13 @@ async fn a_tenant_goes_after_its_user_and_what_is_in_it() {
     assert_eq!(controller.content("t-ns").await, ["pool \"p\"", "role \"ns-w1-ako-tenant-role\""]);
 
     in_tenant.delete(POOL, &pool).await.unwrap();
-    assert!(remove(&controller.avi, &wanted.name, &wanted.cluster, "t-ns").await.unwrap());
+    assert!(remove(&controller.avi, &wanted.name, &wanted.cluster, "t-ns", &wanted.marks).await.unwrap());
     assert_eq!(controller.content("t-ns").await, <[String; 0]>::default());
     assert!(admin.delete(TENANT, &tenant_uuid).await.unwrap());
     let left = controller.simulator.control().diff(&before);
     assert!(left.is_empty(), "{left:?}");
     // As in a second try, after a crash.
-    assert!(!remove(&controller.avi, &wanted.name, &wanted.cluster, "t-ns").await.unwrap());
+    assert!(!remove(&controller.avi, &wanted.name, &wanted.cluster, "t-ns", &wanted.marks).await.unwrap());
     assert!(!admin.delete(TENANT, &tenant_uuid).await.unwrap());
 }
 

@@ -5,9 +5,10 @@
 mod controller;
 
 use ako_operator::user::avi::{Done, WantedUser, ensure, remove};
+use ako_operator::user::mark::Marks;
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
-use avi_simulator::{Config, Simulator};
+use avi_simulator::{Config, Effect, Fault, Simulator};
 use infra_clients::avi::objects::{Any, Meta, Pool, Tenant};
 use infra_clients::avi::{Avi, CLOUD, POOL, Query, ROLE, Resource, Scope, TENANT, USER, Version};
 use infra_clients::{Failure as _, Secret};
@@ -55,6 +56,7 @@ impl Controller {
             version: VERSION,
             password: password::generate().unwrap(),
             is_changed: true,
+            marks: Marks::new("here"),
         }
     }
 
@@ -80,7 +82,7 @@ async fn a_user_of_the_tenant_admin_has_the_vendors_rights_and_no_more() {
     let controller = Controller::start().await;
     let before = controller.simulator.control().snapshot();
     let wanted = controller.wanted("admin").await;
-    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Made);
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap().done, Done::Made);
     let ako = controller.of(&wanted);
     let api = ako.api(Scope::admin());
     let made = api.create(POOL, &pool("default-w1")).await.unwrap();
@@ -93,8 +95,11 @@ async fn a_user_of_the_tenant_admin_has_the_vendors_rights_and_no_more() {
     assert_eq!(api.create(ROLE, &role).await.unwrap_err().reason(), "AviPermissionDenied");
     ako.close().await.unwrap();
 
-    assert!(remove(&controller.admin, &wanted.name, &wanted.cluster, "admin").await.unwrap());
-    assert!(!remove(&controller.admin, &wanted.name, &wanted.cluster, "admin").await.unwrap(), "once");
+    assert!(remove(&controller.admin, &wanted.name, &wanted.cluster, "admin", &wanted.marks).await.unwrap());
+    assert!(
+        !remove(&controller.admin, &wanted.name, &wanted.cluster, "admin", &wanted.marks).await.unwrap(),
+        "once"
+    );
     let admin = controller.admin.api(Scope::admin());
     admin.delete(ROLE, &wanted.shared[0].1).await.unwrap();
     assert!(controller.simulator.control().diff(&before).is_empty());
@@ -106,9 +111,9 @@ async fn a_user_of_another_tenant_works_there_on_the_objects_of_its_cluster() {
     let controller = Controller::start().await;
     let wanted = controller.wanted("blue").await;
     let before = controller.simulator.control().snapshot();
-    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Made);
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap().done, Done::Made);
     assert_eq!(
-        ensure(&controller.admin, &WantedUser { is_changed: false, ..wanted.clone() }).await.unwrap(),
+        ensure(&controller.admin, &WantedUser { is_changed: false, ..wanted.clone() }).await.unwrap().done,
         Done::Nothing
     );
     let admin = controller.admin.api(Scope::Name("blue".into()));
@@ -124,7 +129,7 @@ async fn a_user_of_another_tenant_works_there_on_the_objects_of_its_cluster() {
     in_admin.all(TENANT, &Query::new()).await.unwrap();
     ako.close().await.unwrap();
     admin.delete(POOL, &other.meta.uuid).await.unwrap();
-    assert!(remove(&controller.admin, &wanted.name, &wanted.cluster, "blue").await.unwrap());
+    assert!(remove(&controller.admin, &wanted.name, &wanted.cluster, "blue", &wanted.marks).await.unwrap());
     assert!(controller.simulator.control().diff(&before).is_empty(), "its role goes as well");
 }
 
@@ -136,15 +141,22 @@ async fn a_user_that_exists_is_corrected_and_gets_a_password_only_with_another_o
     let old = json!({ "name": wanted.name, "username": wanted.name, "password": "Original-1",
         "access": [{ "role_ref": "/api/role/?name=Application-Operator", "tenant_ref": "/api/tenant/admin" }] });
     controller.simulator.control().seed_value(json!({ "user": [old] })).unwrap();
-    let adopted = WantedUser { password: Secret::new("Original-1"), is_changed: false, ..wanted.clone() };
-    assert_eq!(ensure(&controller.admin, &adopted).await.unwrap(), Done::Corrected, "its role was wrong");
-    assert_eq!(ensure(&controller.admin, &adopted).await.unwrap(), Done::Nothing);
+    // Its Secret has a password.
+    let marks = Marks { has_password: true, ..wanted.marks.clone() };
+    let adopted =
+        WantedUser { password: Secret::new("Original-1"), is_changed: false, marks, ..wanted.clone() };
+    assert_eq!(
+        ensure(&controller.admin, &adopted).await.unwrap().done,
+        Done::Corrected,
+        "it had no mark, and its role was wrong"
+    );
+    assert_eq!(ensure(&controller.admin, &adopted).await.unwrap().done, Done::Nothing);
     assert_eq!(controller.puts(), 1);
     let ako = controller.of(&adopted);
     ako.api(Scope::admin()).create(POOL, &pool("default-w1")).await.unwrap();
     ako.close().await.unwrap();
 
-    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Corrected);
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap().done, Done::Corrected);
     let old = controller.of(&adopted);
     assert_eq!(old.versions().await.unwrap_err().reason(), "AviLoginRefused", "the earlier password is void");
     // As after a crash between AVI and the Secret.
@@ -168,7 +180,7 @@ async fn passwords_satisfy_the_policy_of_the_controller() {
     ensure(&controller.admin, &wanted).await.unwrap();
     for _ in 0..6 {
         let next = WantedUser { password: password::generate().unwrap(), ..wanted.clone() };
-        assert_eq!(ensure(&controller.admin, &next).await.unwrap(), Done::Corrected);
+        assert_eq!(ensure(&controller.admin, &next).await.unwrap().done, Done::Corrected);
     }
 }
 
@@ -181,4 +193,68 @@ async fn an_administrator_without_the_right_to_make_users_is_refused() {
     let refused = ensure(&ako, &WantedUser { name: "other".into(), ..wanted }).await.unwrap_err();
     assert_eq!(refused.reason(), "AviPermissionDenied");
     ako.close().await.unwrap();
+}
+
+/// Of another management cluster, as its mark says, or where nothing says whose it is: also one that appears between the look and the request.
+#[tokio::test]
+async fn a_user_of_others_is_neither_changed_nor_removed() {
+    let controller = Controller::start().await;
+    let wanted = controller.wanted("blue").await;
+    let theirs = WantedUser { marks: Marks::new("there"), ..wanted.clone() };
+    assert_eq!(ensure(&controller.admin, &theirs).await.unwrap().done, Done::Made);
+    let before = controller.simulator.control().snapshot();
+    let remove_as = async |marks: &Marks| {
+        remove(&controller.admin, &wanted.name, &wanted.cluster, &wanted.tenant, marks).await.unwrap()
+    };
+    for has_password in [false, true] {
+        let marks = Marks { has_password, ..wanted.marks.clone() };
+        let wanted = WantedUser { marks: marks.clone(), ..wanted.clone() };
+        assert_eq!(ensure(&controller.admin, &wanted).await.unwrap().done, Done::Refused);
+        assert!(!remove_as(&marks).await);
+    }
+    assert!(controller.simulator.control().diff(&before).is_empty());
+
+    // The Secret of a Cluster that has moved says whose it is, and the user gets the mark of the new management cluster.
+    let moved = Marks { kept: Some("there".into()), ..wanted.marks.clone() };
+    let here = WantedUser { marks: moved, is_changed: false, ..wanted.clone() };
+    assert_eq!(ensure(&controller.admin, &here).await.unwrap().done, Done::Corrected);
+    assert_eq!(ensure(&controller.admin, &theirs).await.unwrap().done, Done::Refused);
+    assert!(remove_as(&Marks::new("here")).await);
+}
+
+/// The reply to the request that makes it is lost: the next one knows it again.
+#[tokio::test]
+async fn a_user_is_known_again_whose_reply_was_lost() {
+    let controller = Controller::start().await;
+    let wanted = controller.wanted("admin").await;
+    let avi = controller.simulator.control();
+    avi.fault(Fault::new(Effect::CutAfter).on("POST", "/api/user").times(1));
+    ensure(&controller.admin, &wanted).await.unwrap_err();
+    let there = avi.snapshot();
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap().done, Done::Corrected);
+    assert!(avi.diff(&there).added.is_empty());
+    let ako = controller.of(&wanted);
+    ako.versions().await.unwrap();
+    ako.close().await.unwrap();
+}
+
+/// A Secret that was restored from before a change: nothing is written, and the password of the Secret is not that of AVI.
+#[tokio::test]
+async fn a_user_has_another_password_than_a_secret_of_before_a_change() {
+    let controller = Controller::start().await;
+    let of = |wanted: &WantedUser, id: Option<&str>, is_changed| {
+        let marks = Marks { password: id.map(str::to_owned), has_password: true, ..wanted.marks.clone() };
+        WantedUser { marks, is_changed, ..wanted.clone() }
+    };
+    let wanted = controller.wanted("admin").await;
+    let made = ensure(&controller.admin, &of(&wanted, Some("1"), true)).await.unwrap();
+    assert_eq!((made.done, made.password.as_deref()), (Done::Made, Some("1")));
+    let next = WantedUser { password: password::generate().unwrap(), ..wanted.clone() };
+    let changed = ensure(&controller.admin, &of(&next, Some("2"), true)).await.unwrap();
+    assert_eq!((changed.done, changed.password.as_deref()), (Done::Corrected, Some("2")));
+    for (id, done) in [(Some("2"), Done::Nothing), (Some("1"), Done::Outdated), (None, Done::Outdated)] {
+        let ensured = ensure(&controller.admin, &of(&next, id, false)).await.unwrap();
+        assert_eq!((ensured.done, ensured.password.as_deref()), (done, Some("2")), "{id:?}");
+    }
+    assert_eq!(controller.puts(), 1);
 }

@@ -20,6 +20,7 @@ use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, FORCE_ANNOTATIO
 use crate::delivery::cluster_name;
 use crate::error::{Error, is_refused};
 use crate::purge::{Target, purge};
+use crate::user::mark::{Marks, Whose};
 use crate::user::{avi, user_name};
 
 /// After how long it is tried again first; each time twice as long, up to [`LONGEST`].
@@ -124,6 +125,8 @@ enum Found {
     },
     /// AVI refuses to remove it, or was not asked.
     Left(String),
+    /// AVI has a user of its name that another management cluster has made, as far as is known.
+    OfOthers,
 }
 
 impl Adcs {
@@ -170,7 +173,13 @@ impl Adcs {
         let (place, uid) = (adc.place(), adc.uid().unwrap_or_default());
         let client = self.connections.client(&uid, &place.controller, &admin)?;
         let (namespace, name) = (cluster.namespace(), cluster.name());
-        let has_user = avi::exists(&client, &user_name(namespace, name)).await?;
+        let (user, marks) = (user_name(namespace, name), Marks::new(&self.id));
+        let has_user = match avi::whose(&client, &user, &marks).await? {
+            Whose::Free => false,
+            Whose::Ours => true,
+            // The Cluster may never have had AKO, as AVI had this user.
+            Whose::Others => return Ok(Found::OfOthers),
+        };
         let status = adc.status.iter().flat_map(|status| &status.conditions);
         let was_refused = status.into_iter().any(|known| known.type_ == condition::LOST_CLEANED_UP)
             || self.memory.unsettled(&uid).contains_key(&cluster.to_string());
@@ -186,7 +195,7 @@ impl Adcs {
             tenant: place.tenant_of(namespace, name),
             cloud: place.cloud,
         };
-        remove(&client, &target, &user_name(namespace, name), has_user).await
+        remove(&client, &target, &user, &marks, has_user).await
     }
 }
 
@@ -197,13 +206,19 @@ fn may_be_left(has_user: bool, is_users_given: bool, was_refused: bool) -> bool 
 }
 
 /// Removes what AKO made, the user, and what AKO has made until then.
-async fn remove(client: &Avi, target: &Target, user: &str, has_user: bool) -> Result<Found, Error> {
+async fn remove(
+    client: &Avi,
+    target: &Target,
+    user: &str,
+    marks: &Marks,
+    has_user: bool,
+) -> Result<Found, Error> {
     let mut objects = match purge(client, target).await {
         Err(error) if !is_of_remains(&error) => return Err(error),
         // Without its user, AKO makes nothing more that is in the way.
         removed => removed.unwrap_or_default(),
     };
-    avi::remove(client, user, &target.cluster, &target.tenant).await?;
+    avi::remove(client, user, &target.cluster, &target.tenant, marks).await?;
     objects += purge(client, target).await?;
     let is_nothing = objects == 0 && !has_user;
     Ok(if is_nothing { Found::Nothing } else { Found::Removed { objects, has_user } })
@@ -242,6 +257,13 @@ fn notice(cluster: &Key, found: &Found) -> Option<Notice> {
         Found::Left(why) => {
             let message = format!(
                 "{went}: what AKO made may be left on AVI, with the marks of ako-{mark}, and the user {user}: {why}"
+            );
+            Some(Notice::warning(reason::LEFT_ON_AVI, message))
+        }
+        Found::OfOthers => {
+            let message = format!(
+                "{went}: the user {user} has not the mark of this management cluster: it stays, and so does what has the marks of ako-{mark}, as \
+                 a Cluster of another one may use both; if none does, remove them by hand"
             );
             Some(Notice::warning(reason::LEFT_ON_AVI, message))
         }
@@ -327,6 +349,14 @@ mod tests {
                 Some((
                     "AviObjectsLeft",
                     "what AKO made may be left on AVI, with the marks of ako-n-c, and the user c-n-ako-user: why",
+                )),
+            ),
+            (
+                Found::OfOthers,
+                Some((
+                    "AviObjectsLeft",
+                    "the user c-n-ako-user has not the mark of this management cluster: it stays, and so does what has the marks of ako-n-c, as \
+                     a Cluster of another one may use both; if none does, remove them by hand",
                 )),
             ),
         ] {

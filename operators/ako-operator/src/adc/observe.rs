@@ -57,7 +57,7 @@ impl Adcs {
             },
         };
         let balanced = if is_deleting { self.balanced(&name) } else { Vec::new() };
-        let infra = if is_deleting && balanced.is_empty() { None } else { self.infra_setting(adc).await? };
+        let infra = self.infra_setting(adc, is_deleting).await?;
         Ok(Seen {
             groups: self.look_at_groups(adc, &claimed).await?,
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
@@ -111,9 +111,13 @@ impl Adcs {
         named
     }
 
-    /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one.
-    async fn infra_setting(&self, adc: &AkoDeploymentConfig) -> Result<Option<infra_setting::Live>, Error> {
-        if !infra_setting::is_asked_for(&adc.spec) {
+    /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one, or is being deleted, as it may have asked for one before.
+    async fn infra_setting(
+        &self,
+        adc: &AkoDeploymentConfig,
+        is_deleting: bool,
+    ) -> Result<Option<infra_setting::Live>, Error> {
+        if !is_deleting && !infra_setting::is_asked_for(&adc.spec) {
             return Ok(None);
         }
         let name = infra_setting::name_of(&adc.name_any());

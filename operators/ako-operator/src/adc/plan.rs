@@ -72,7 +72,7 @@ pub enum Plan {
     Tenants(tenants::TenantChange),
     /// Changes AVI.
     Configure(Box<AviChange>),
-    /// Changes the AviInfraSetting in the management cluster.
+    /// Changes the AviInfraSetting in the management cluster, or removes it.
     Infra(infra_setting::InfraSettingChange),
     /// Lets the AviInfraSetting stay.
     ReleaseInfra {
@@ -227,7 +227,8 @@ fn after_avi(adc: &AkoDeploymentConfig, seen: &Seen, avi: &OnAvi<'_>, now: Times
     if let Some(change) = tenants::change(facts, needed, &record.tenants) {
         return Turn::LookAgain(Plan::Tenants(change));
     }
-    if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live)) {
+    let infra = seen.infra.as_ref().filter(|_| !seen.basis.is_deleting);
+    if let Some(change) = infra.and_then(|live| infra_setting::change(adc, live)) {
         return Turn::LookAgain(Plan::Infra(change));
     }
     if let Some(turn) = remove_groups(adc, seen, now) {
@@ -248,6 +249,10 @@ fn after_avi(adc: &AkoDeploymentConfig, seen: &Seen, avi: &OnAvi<'_>, now: Times
 /// Decides what has to be done before AVI is asked, if anything.
 fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timestamp) -> Option<Turn<Plan>> {
     let is_deleting = seen.basis.is_deleting;
+    // Before anything is waited for.
+    if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::release(adc, live)) {
+        return Some(Turn::LookAgain(Plan::Infra(change)));
+    }
     if let Some(turn) = record_deliveries(adc, seen, mine) {
         return Some(turn);
     }
@@ -257,7 +262,7 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
     if is_deleting && !seen.delivered.is_empty() {
         return Some(lost::block_deletion(seen).unwrap_or_else(|| block_deletion(&seen.delivered)));
     }
-    if let Some(turn) = release_setting(adc, seen) {
+    if let Some(turn) = leave_setting(seen).filter(|_| is_deleting) {
         return Some(turn);
     }
     if is_deleting && seen.is_forced {
@@ -346,12 +351,16 @@ fn block_deletion(clusters: &[String]) -> Turn<Plan> {
     Turn::Blocked { reason: reason::IN_USE, message }
 }
 
-/// Lets the AviInfraSetting of a deleted one stay where Services of control planes name it: without it, AKO would move them to the network of
-/// its own settings.
-fn release_setting(adc: &AkoDeploymentConfig, seen: &Seen) -> Option<Turn<Plan>> {
-    let live = seen.infra.as_ref().filter(|_| !seen.balanced.is_empty())?;
-    let change = infra_setting::release(adc, live)?;
-    Some(Turn::LookAgain(Plan::ReleaseInfra { change, services: seen.balanced.clone() }))
+/// Removes the AviInfraSetting of a deleted one. It stays where Services of control planes name it: without it, AKO would move them to the
+/// network of its own settings.
+fn leave_setting(seen: &Seen) -> Option<Turn<Plan>> {
+    let services = seen.balanced.clone();
+    let change = infra_setting::leave(seen.infra.as_ref()?, !services.is_empty())?;
+    Some(Turn::LookAgain(if services.is_empty() {
+        Plan::Infra(change)
+    } else {
+        Plan::ReleaseInfra { change, services }
+    }))
 }
 
 /// Returns what of the spec AVI does not have.

@@ -43,7 +43,7 @@ pub struct Seen {
     pub unread: Vec<String>,
     /// What each of the others has added at the same controller, by its name.
     pub others: Vec<(String, Items)>,
-    /// Its AviInfraSetting in the management cluster, where it asks for one.
+    /// Its AviInfraSetting in the management cluster, where it asks for one or is being deleted.
     pub infra: Option<infra_setting::Live>,
     /// The Services of control planes that name it, as `namespace/name`, in order; only where the AKODeploymentConfig is being deleted.
     pub balanced: Vec<String>,

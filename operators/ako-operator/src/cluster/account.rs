@@ -20,8 +20,11 @@ use crate::error::Error;
 use crate::problem::Problem;
 use crate::secrets::Admin;
 use crate::user::account::{self, Account, Known, Step};
-use crate::user::avi::{self, Done, WantedUser};
-use crate::user::{NEXT_PASSWORD, PASSWORD, SECRET_TYPE, password, role, secret_name, user_name};
+use crate::user::avi::{self, Done, Ensured, WantedUser};
+use crate::user::mark::{Marks, Whose};
+use crate::user::{
+    MARK_ANNOTATION, NEXT_PASSWORD, PASSWORD, SECRET_TYPE, password, role, secret_name, user_name,
+};
 
 impl Clusters {
     /// Returns what has to be done about a Cluster's user, and the credentials that AKO gets: without a password until it is done.
@@ -35,7 +38,7 @@ impl Clusters {
             return Ok((Account::Other, admin.credentials.clone()));
         }
         let ca_pem = admin.credentials.ca_pem.clone();
-        let user = user_name(cluster.namespace(), cluster.name());
+        let user = user_of(cluster);
         let none = Credentials { username: user.clone(), password: String::new().into(), ca_pem };
         if let Some(of) = &adc.spec.workload_credential_ref {
             return Ok(match self.secrets.workload(of, &none.ca_pem).await? {
@@ -76,7 +79,10 @@ impl Clusters {
             (Step::Begin, None) => {
                 let client =
                     self.connections.client(&adc.uid().unwrap_or_default(), &adc.spec.controller, &admin)?;
-                check_free(cluster, &client).await?;
+                if avi::whose(&client, &user_of(cluster), &self.marks(cluster, None)).await? == Whose::Others
+                {
+                    return Err(Error::UserTaken(describe_taken(cluster)));
+                }
                 self.draw(cluster, None, &admin.credentials.ca_pem).await
             }
             (Step::Draw, secret) => self.draw(cluster, secret.as_ref(), &admin.credentials.ca_pem).await,
@@ -91,9 +97,10 @@ impl Clusters {
         secret: Option<&Secret>,
         authority: &str,
     ) -> Result<Option<Notice>, Error> {
-        let user = user_name(cluster.namespace(), cluster.name());
+        let user = user_of(cluster);
         let next = password::generate().map_err(Error::Randomness)?;
-        let patch = account::drawn(&user, authority, &next, cluster.annotation(ROTATE_ANNOTATION));
+        let id = password::new_id().map_err(Error::Randomness)?;
+        let patch = account::drawn(&user, authority, &next, &id, cluster.annotation(ROTATE_ANNOTATION));
         if let Some(secret) = secret {
             self.patch_secret(cluster, secret, patch).await?;
             return Ok(None);
@@ -110,6 +117,7 @@ impl Clusters {
         let annotations: serde_json::Map<_, _> =
             annotations.into_iter().filter(|(_, value)| !value.is_null()).collect();
         new["metadata"]["annotations"] = annotations.into();
+        new["metadata"]["annotations"][MARK_ANNOTATION] = json!(self.id);
         new["data"] = patch["data"].clone();
         let new: Secret = serde_json::from_value(new).map_err(|_| KitError::StillChanging)?;
         let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
@@ -131,10 +139,11 @@ impl Clusters {
     ) -> Result<Option<Notice>, Error> {
         let uid = adc.uid().unwrap_or_default();
         let answer = self.answers.answer(&uid).ok_or(KitError::StillChanging)?;
-        let wanted = wanted(cluster, adc, &answer, secret).ok_or(KitError::StillChanging)?;
+        let marks = self.marks(cluster, Some(secret));
+        let wanted = wanted(cluster, adc, &answer, secret, marks).ok_or(KitError::StillChanging)?;
         let client = self.connections.client(&uid, &adc.spec.controller, admin)?;
-        let done = match avi::ensure(&client, &wanted).await {
-            Ok(done) => done,
+        let Ensured { done, password: id } = match avi::ensure(&client, &wanted).await {
+            Ok(ensured) => ensured,
             Err(error) if wanted.is_changed && error.kind() == Refusal::Invalid && !error.in_doubt() => {
                 // A write of the Secret would wake the Cluster again at once, however long AVI refuses.
                 let (error, basis) = (Error::from(error), basis(secret, adc, &admin.version));
@@ -144,10 +153,15 @@ impl Clusters {
             }
             Err(error) => return Err(error.into()),
         };
+        match done {
+            Done::Refused => return Err(Error::UserTaken(describe_taken(cluster))),
+            Done::Outdated => return self.draw(cluster, Some(secret), &admin.credentials.ca_pem).await,
+            Done::Made | Done::Corrected | Done::Nothing => {}
+        }
         if done == Done::Made || wanted.is_changed {
             self.memory.password_set(cluster, &wanted.password);
         }
-        let secret = match account::settled(secret, &admin.credentials.ca_pem) {
+        let secret = match account::settled(secret, &admin.credentials.ca_pem, &self.id, id.as_deref()) {
             Some(patch) => self.patch_secret(cluster, secret, patch).await?,
             None => secret.clone(),
         };
@@ -159,7 +173,7 @@ impl Clusters {
                 let message = format!("the AVI user {name} has another password");
                 Some(Notice::normal(reason::USER_ROTATED, message))
             }
-            Done::Corrected | Done::Nothing => None,
+            Done::Corrected | Done::Nothing | Done::Refused | Done::Outdated => None,
         })
     }
 
@@ -181,7 +195,7 @@ impl Clusters {
 
     /// Returns whether the Secret of a Cluster's user is there.
     pub(super) async fn has_user_secret(&self, cluster: &Cluster) -> Result<bool, Error> {
-        let user = user_name(cluster.namespace(), cluster.name());
+        let user = user_of(cluster);
         let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
         Ok(secret.is_some_and(|secret| account::foreign(&user, &secret).is_none()))
     }
@@ -193,7 +207,22 @@ impl Clusters {
         Ok(!has_own_user || may_have_had_ako(cluster) || self.has_user_secret(cluster).await?)
     }
 
-    /// Removes the user of a Cluster from AVI, then its Secret.
+    /// Returns from what the user of a Cluster is known on AVI.
+    pub(super) fn marks(&self, cluster: &Cluster, secret: Option<&Secret>) -> Marks {
+        Marks::of(&self.id, &user_of(cluster), secret)
+    }
+
+    /// Returns whether the user of a Cluster's name on AVI is of others: then what has the marks of the Cluster there may be as well.
+    pub(super) async fn is_of_others(&self, cluster: &Cluster, avi: &Avi) -> Result<bool, Error> {
+        if cluster.namespace() == SYSTEM_NAMESPACE {
+            return Ok(false);
+        }
+        let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
+        let marks = self.marks(cluster, secret.as_ref());
+        Ok(avi::whose(avi, &user_of(cluster), &marks).await? == Whose::Others)
+    }
+
+    /// Removes the user of a Cluster from AVI, unless it is of others, then its Secret.
     pub(super) async fn remove_user(&self, cluster: &Cluster) -> Result<(), Error> {
         let Some((adc, place, client)) = self.at_avi(cluster).await? else {
             let message = "no AKODeploymentConfig that can be read has recorded the Cluster, so that nothing says where it is";
@@ -201,9 +230,10 @@ impl Clusters {
         };
         // One of before the field was set goes as well.
         if adc.spec.workload_credential_ref.is_none() || self.has_user_secret(cluster).await? {
-            let user = user_name(cluster.namespace(), cluster.name());
+            let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
+            let (user, marks) = (user_of(cluster), self.marks(cluster, secret.as_ref()));
             let tenant = place.tenant_of(cluster.namespace(), cluster.name());
-            avi::remove(&client, &user, &avi_name(cluster), &tenant).await?;
+            avi::remove(&client, &user, &avi_name(cluster), &tenant, &marks).await?;
         }
         self.remove_user_secret(cluster).await
     }
@@ -212,14 +242,14 @@ impl Clusters {
     pub(super) async fn remove_user_once(&self, cluster: &Cluster) -> Result<Option<Notice>, Error> {
         let Err(error) = self.remove_user(cluster).await else { return Ok(None) };
         self.remove_user_secret(cluster).await?;
-        let user = user_name(cluster.namespace(), cluster.name());
+        let user = user_of(cluster);
         let message = format!("the user {user} may be left on AVI{}: {error}", self.controller_of(cluster));
         Ok(Some(Notice::warning(reason::LEFT_ON_AVI, message)))
     }
 
     async fn remove_user_secret(&self, cluster: &Cluster) -> Result<(), Error> {
         let (secrets, name) = (self.users(cluster), secret_name(cluster.name()));
-        let user = user_name(cluster.namespace(), cluster.name());
+        let user = user_of(cluster);
         if let Some(secret) = secrets.get_opt(&name).await?
             && account::foreign(&user, &secret).is_none()
         {
@@ -272,18 +302,20 @@ impl Clusters {
     }
 }
 
-/// Checks that AVI has no user of the name that a new Cluster's is to have.
-async fn check_free(cluster: &Cluster, avi: &Avi) -> Result<(), Error> {
-    let (namespace, name) = (cluster.namespace(), cluster.name());
-    let user = user_name(namespace, name);
-    if !avi::exists(avi, &user).await? {
-        return Ok(());
-    }
-    Err(Error::UserTaken(format!(
-        "AVI has a user {user} already, and this Cluster has had no AKO: a Cluster {namespace}/{name} of another management cluster may use \
-         it, and what AKO makes for the two has the same marks. Give this Cluster another name or namespace; or remove the user on AVI, if \
-         nothing uses it"
-    )))
+/// Returns the name of a Cluster's user.
+pub(super) fn user_of(cluster: &Cluster) -> String {
+    user_name(cluster.namespace(), cluster.name())
+}
+
+/// Says that the user of a Cluster's name on AVI is of others, and what to do.
+pub(super) fn describe_taken(cluster: &Cluster) -> String {
+    let (namespace, name, user) = (cluster.namespace(), cluster.name(), user_of(cluster));
+    format!(
+        "AVI has a user {user} without the mark of this management cluster: a Cluster {namespace}/{name} of another one may use it, and what \
+         AKO makes for the two has the same marks. Give this Cluster another name or namespace. Or the user is left over from an earlier Cluster of \
+         this name, or this Cluster has lost its Secret {namespace}/{}: if no other Cluster uses it, remove the user on AVI, and it is made again",
+        secret_name(name)
+    )
 }
 
 /// Returns what a look at the user on AVI depends on.
@@ -298,6 +330,7 @@ fn wanted(
     adc: &AkoDeploymentConfig,
     answer: &Answer,
     secret: &Secret,
+    marks: Marks,
 ) -> Option<WantedUser> {
     let Facts { roles, tenants, version, .. } = &answer.facts;
     let tenant = Place::from(&adc.spec).tenant_of(cluster.namespace(), cluster.name());
@@ -306,7 +339,7 @@ fn wanted(
     let shared: Option<Vec<_>> =
         kinds.map(|kind| Some((*kind, roles.get(kind.name())?.uuid.clone()))).collect();
     Some(WantedUser {
-        name: user_name(cluster.namespace(), cluster.name()),
+        name: user_of(cluster),
         cluster: avi_name(cluster),
         tenant_uuid: tenants.get(&tenant)?.as_ref()?.uuid.clone(),
         tenant,
@@ -314,6 +347,7 @@ fn wanted(
         version: (*version)?,
         is_changed: next.is_some(),
         password: next.or_else(|| account::text(secret, PASSWORD))?.into(),
+        marks,
     })
 }
 

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use operator_kit::{Foreign, Key, KitError, Notice};
 use serde_json::{Value, json};
 
+use super::account::user_of;
 use super::glance::avi_name;
 use super::live::{api, value};
 use super::plan::Plan;
@@ -22,6 +23,15 @@ use crate::delivery::addon::PACKAGE;
 use crate::delivery::{Side, Target};
 use crate::error::Error;
 use crate::purge;
+
+/// What was removed of what AKO has left on AVI.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    /// So many objects.
+    Objects(usize),
+    /// Nothing: what has the marks may be of others.
+    OfOthers,
+}
 
 /// How long the writes of one plan may take: an API server that answers slowly must not keep the controller from other Clusters.
 const WRITES: Duration = Duration::from_secs(5);
@@ -71,11 +81,11 @@ impl Clusters {
     /// Removes what AKO left on AVI. The next pass looks whether more is left.
     async fn purge(&self, cluster: &Foreign<Cluster>) -> Result<Option<Notice>, Error> {
         let removed = self.remove_from_avi(cluster).await?;
-        if removed == 0 {
+        if matches!(removed, Removed::Objects(0) | Removed::OfOthers) {
             self.memory.purged(cluster, true);
         }
         self.triggers.wake(&Key::of(cluster));
-        Ok((removed > 0).then(|| removed_notice(removed)))
+        Ok((removed != Removed::Objects(0)).then(|| removed_notice(cluster, removed)))
     }
 
     /// Removes what AKO left on AVI, as far as that is possible now.
@@ -91,21 +101,24 @@ impl Clusters {
                 );
                 Notice::warning(reason::LEFT_ON_AVI, message)
             },
-            removed_notice,
+            |removed| removed_notice(cluster, removed),
         )
     }
 
-    async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<usize, Error> {
+    async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<Removed, Error> {
         // It was known a moment ago: the next pass says what is missing.
         let Some((_, place, avi)) = self.at_avi(cluster).await? else {
             return Err(KitError::StillChanging.into());
         };
+        if self.is_of_others(cluster, &avi).await? {
+            return Ok(Removed::OfOthers);
+        }
         let target = purge::Target {
             cluster: avi_name(cluster),
             tenant: place.tenant_of(cluster.namespace(), cluster.name()),
             cloud: place.cloud,
         };
-        purge::purge(&avi, &target).await
+        Ok(Removed::Objects(purge::purge(&avi, &target).await?))
     }
 
     async fn hook(&self, cluster: &Cluster, add: &[String], remove: &[String]) -> Result<(), Error> {
@@ -234,6 +247,20 @@ fn failed(target: &Target, error: kube::Error) -> Error {
     }
 }
 
-fn removed_notice(objects: usize) -> Notice {
-    Notice::normal(reason::REMOVED_FROM_AVI, format!("removed {objects} objects that AKO had left on AVI"))
+fn removed_notice(cluster: &Cluster, removed: Removed) -> Notice {
+    match removed {
+        Removed::Objects(objects) => {
+            let message = format!("removed {objects} objects that AKO had left on AVI");
+            Notice::normal(reason::REMOVED_FROM_AVI, message)
+        }
+        Removed::OfOthers => {
+            let message = format!(
+                "the AVI user {} has not the mark of this management cluster: it stays, and so does what has the marks of ako-{}, as a Cluster \
+                 of another one may use both; if none does, remove them by hand",
+                user_of(cluster),
+                avi_name(cluster)
+            );
+            Notice::warning(reason::LEFT_ON_AVI, message)
+        }
+    }
 }

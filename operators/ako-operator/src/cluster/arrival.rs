@@ -7,27 +7,50 @@ use infra_clients::capi::Cluster;
 use kube::{Client, ResourceExt};
 
 use super::Clusters;
-use super::account::is_set_up;
+use super::account::{describe_taken, is_set_up, user_of};
 use super::definitions::{self, Definitions};
 use super::live::Live;
 use super::observe::Offered;
 use super::plan::find_missing;
 use super::seen::Obstacle;
 use crate::adc::tenants;
-use crate::api::{AkoDeploymentConfig, Place};
+use crate::api::{AkoDeploymentConfig, Place, Works, reason};
 use crate::delivery::{Way, awaited_kinds, form_of, try_out};
+use crate::error::Error;
+use crate::problem::Problem;
 use crate::user::account::Account;
+use crate::user::avi;
+use crate::user::mark::{Marks, Whose};
 
 impl Clusters {
-    /// Returns why AKO cannot come from an AKODeploymentConfig that is Ready, in words.
+    /// Returns why AKO cannot come from an AKODeploymentConfig that is Ready.
     pub(super) async fn check_arrival(
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
         offered: &Result<Offered, Obstacle>,
         client: &Client,
+    ) -> Result<(), Problem> {
+        let lacks = |message| Problem { reason: reason::PLACE_CHANGED, message };
+        let offered = offered.as_ref().map_err(|obstacle| lacks(obstacle.problem().message.clone()))?;
+        self.check_place(cluster, adc, offered, client).await.map_err(lacks)?;
+        if offered.account == Account::Other {
+            return Ok(());
+        }
+        let is_taken = self.is_user_taken(cluster, adc, offered).await;
+        if is_taken.map_err(|error| lacks(error.to_string()))? {
+            return Err(Problem { reason: reason::USER_TAKEN, message: describe_taken(cluster) });
+        }
+        Ok(())
+    }
+
+    async fn check_place(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        offered: &Offered,
+        client: &Client,
     ) -> Result<(), String> {
-        let offered = offered.as_ref().map_err(|obstacle| obstacle.problem().message.clone())?;
         if let Account::Refused(problem) | Account::Waits(problem, _) = &offered.account {
             return Err(problem.message.clone());
         }
@@ -39,6 +62,26 @@ impl Clusters {
             self.check_kinds(adc, client).await?;
         }
         Ok(())
+    }
+
+    /// Returns whether the controller has a user of others of the name that the Cluster's is to have. On the one where AKO works, the Secret may
+    /// say that a user without a mark is its own; on another one it says nothing.
+    async fn is_user_taken(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        offered: &Offered,
+    ) -> Result<bool, Error> {
+        let known = self.known(cluster);
+        let before = known.recorded().map(|adc| adc.place());
+        let before = before.as_ref().or(known.works.as_ref().and_then(Works::place));
+        let is_here = before.is_some_and(|place| place.is_at(&adc.spec.controller));
+        let uid = adc.uid().unwrap_or_default();
+        let avi = self.connections.client(&uid, &adc.spec.controller, &offered.admin)?;
+        if is_here {
+            return self.is_of_others(cluster, &avi).await;
+        }
+        Ok(avi::whose(&avi, &user_of(cluster), &Marks::new(&self.id)).await? == Whose::Others)
     }
 
     /// Asks AVI about the tenant of the Cluster: of one that is not recorded, the last answer says nothing.

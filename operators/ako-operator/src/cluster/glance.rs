@@ -15,6 +15,7 @@ use crate::api::{
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
+use crate::problem::Problem;
 use crate::selection::{Configs, Selection, Skip, refuse_ip_family, select};
 use crate::user::account::Account;
 
@@ -38,7 +39,7 @@ pub(crate) struct Known<'a> {
     pub(crate) works: Option<Works>,
     /// Whether AKO can come from the AKODeploymentConfig that selects the Cluster, beside that one being Ready, or why not; `None` if that was
     /// not looked at.
-    pub(crate) can_serve: Option<Result<(), String>>,
+    pub(crate) can_serve: Option<Result<(), Problem>>,
     /// The Clusters that have AKO without a record that can be read, as `namespace/name`.
     pub(crate) unrecorded: Vec<String>,
 }

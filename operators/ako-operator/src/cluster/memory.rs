@@ -42,7 +42,7 @@ struct Entry {
     stored: Stored,
     writes: Writes,
     defined: Option<(String, Timestamp)>,
-    can_serve: Option<Result<(), String>>,
+    can_serve: Option<Result<(), Problem>>,
 }
 
 /// A password that AVI has refused.
@@ -189,12 +189,12 @@ impl Memory {
     }
 
     /// Returns whether AKO can come from the AKODeploymentConfig for which it is to leave its place; `None` if the present pass has not looked.
-    pub(super) fn can_serve(&self, cluster: &Cluster) -> Option<Result<(), String>> {
+    pub(super) fn can_serve(&self, cluster: &Cluster) -> Option<Result<(), Problem>> {
         self.lock().get(&cluster.uid().unwrap_or_default()).and_then(|entry| entry.can_serve.clone())
     }
 
     /// Remembers whether AKO can come from there.
-    pub(super) fn serves(&self, cluster: &Cluster, can_serve: Option<Result<(), String>>) {
+    pub(super) fn serves(&self, cluster: &Cluster, can_serve: Option<Result<(), Problem>>) {
         self.change(cluster, |entry| entry.can_serve = can_serve);
     }
 

@@ -94,7 +94,7 @@ impl Known<'_> {
         }
         match &self.can_serve {
             Some(Ok(())) => None,
-            Some(Err(why)) => Some(format!("AKO can come from {name:?}: {why}")),
+            Some(Err(why)) => Some(format!("AKO can come from {name:?}: {}", why.message)),
             None => Some("its workload cluster was read".to_owned()),
         }
     }
@@ -107,7 +107,15 @@ impl Known<'_> {
             "AKO was delivered to the Cluster for the place that the AKODeploymentConfig {other:?} says, and {name:?} says another controller, \
              cloud or tenant: {hindrance}"
         );
-        Some(self.obstacle(Problem { reason: reason::PLACE_CHANGED, message }))
+        Some(self.obstacle(Problem { reason: self.reason(), message }))
+    }
+
+    /// Returns the reason of a Cluster whose AKO works at another place.
+    fn reason(&self) -> &'static str {
+        match &self.can_serve {
+            Some(Err(why)) => why.reason,
+            _ => reason::PLACE_CHANGED,
+        }
     }
 
     /// Returns why an AKODeploymentConfig cannot take over an AKO that is in no record; `None` if it can.
@@ -121,7 +129,7 @@ impl Known<'_> {
         let come = format!("annotate the Cluster with {MOVE_ANNOTATION}={name}: AKO comes from there");
         let problem = match works {
             Works::At(Place { controller, cloud, tenant, .. }) => Problem {
-                reason: reason::PLACE_CHANGED,
+                reason: self.reason(),
                 message: format!(
                     "AKO of the Cluster works at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}, as its ConfigMap says, \
                      and no AKODeploymentConfig has recorded that; {name:?}, which selects the Cluster, says another place: \

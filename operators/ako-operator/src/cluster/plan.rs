@@ -26,7 +26,7 @@ pub(super) use self::definitions::find_missing;
 use self::definitions::{before_ako, beside_ako, with_kinds};
 use self::leave::{drop_user, leave, let_go, tell, wait_for_record, withdraw};
 use self::waits::{wait_for_end, wait_for_workload};
-use super::report::{Report, leaving, may_have_had_ako, report};
+use super::report::{Report, leaving, report};
 use super::seen::{Delivery, Difference, ObjectWrite, Obstacle, Pending, Seen, Set, State, Want, Workload};
 use crate::api::reason;
 use crate::delivery::{NAMESPACE, Target};
@@ -253,10 +253,6 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         return decision;
     }
     match &seen.account {
-        // A person may have deleted the Secret.
-        Account::Do(Step::Begin) if may_have_had_ako(seen) => {
-            return Turn::LookAgain(Plan::Account(Step::Draw)).into();
-        }
         Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)).into(),
         Account::Refused(Problem { reason, message }) => {
             return Turn::Blocked { reason, message: message.clone() }.into();
@@ -309,7 +305,9 @@ fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
 
 /// Returns whether AKO works at another place than the AKODeploymentConfig says that selects the Cluster.
 fn is_elsewhere(seen: &Seen) -> bool {
-    seen.offer.as_ref().is_err_and(|obstacle| obstacle.problem().reason == reason::PLACE_CHANGED)
+    // What is at that other place is looked at before AKO leaves.
+    let reasons = [reason::PLACE_CHANGED, reason::USER_TAKEN];
+    seen.offer.as_ref().is_err_and(|obstacle| reasons.contains(&obstacle.problem().reason))
 }
 
 /// Returns why a Cluster gets no AKO whose name on AVI another one has.

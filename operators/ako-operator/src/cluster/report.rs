@@ -179,7 +179,7 @@ fn is_nowhere(seen: &Seen) -> bool {
 }
 
 /// Returns whether AKO may have made something, as the condition says or the workload cluster.
-pub(super) fn may_have_had_ako(seen: &Seen) -> bool {
+fn may_have_had_ako(seen: &Seen) -> bool {
     let said = seen.said.iter().find(|said| said.type_ == AKO_INSTALLED);
     said.is_some_and(|said| !says_nowhere(said.status == Status::False, &said.reason))
         || matches!(&seen.workload, Workload::Open(state) if !state.installed.is_empty())

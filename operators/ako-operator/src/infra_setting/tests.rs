@@ -1,3 +1,5 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
 use super::*;
 
 fn adc(spec: &Value) -> AkoDeploymentConfig {
@@ -61,7 +63,7 @@ fn it_has_network_group_and_size_of_its_akodeploymentconfig() {
         };
         let made = &object.data["spec"];
         assert_eq!(object.name_any(), "a-ais");
-        assert_eq!(object.owner_references()[0].uid, "u");
+        assert_eq!(object.metadata.owner_references, None);
         assert_eq!((&made["network"]["vipNetworks"], &made["seGroup"]["name"]), (networks, &json!("g")));
         assert_eq!((&made["l7Settings"]["shardSize"], &made["nsxSettings"]), (&json!(size), &nsx), "{spec}");
         assert_eq!(change(&adc(&spec), &present(made.clone())), None, "a second look changes nothing");
@@ -101,7 +103,7 @@ fn it_is_changed_only_where_it_differs() {
 
 /// AKO finds it by its name, so that one of the original or of a person is taken over, and goes with the AKODeploymentConfig.
 #[test]
-fn one_of_others_gets_the_label_and_the_owner() {
+fn one_of_others_gets_the_label() {
     let adc_of = adc(&with_network("10.1.0.0/24"));
     let other = OwnerReference { uid: "other".into(), ..OwnerReference::default() };
     let metadata = ObjectMeta { owner_references: Some(vec![other]), ..ObjectMeta::default() };
@@ -110,6 +112,63 @@ fn one_of_others_gets_the_label_and_the_owner() {
     let Some(InfraSettingChange::Patch(patch)) = change(&adc_of, &live) else { panic!("it stays as it is") };
     assert_eq!(patch["spec"], Value::Null);
     assert_eq!(patch["metadata"]["labels"][MANAGED_BY_LABEL], MANAGED_BY);
-    let owners: Vec<_> = patch["metadata"]["ownerReferences"].as_array().unwrap().iter().collect();
-    assert_eq!((owners.len(), &owners[0]["uid"], &owners[1]["uid"]), (2, &json!("other"), &json!("u")));
+    assert_eq!(patch["metadata"]["ownerReferences"], Value::Null);
+}
+
+/// Returns one with these metadata.
+fn with_metadata(metadata: Value) -> Live {
+    Live::Present {
+        metadata: serde_json::from_value(metadata).unwrap(),
+        spec: json!({}),
+        status: Value::Null,
+    }
+}
+
+fn owner(uid: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "k", "name": "n", "uid": uid })
+}
+
+/// Else a foreground deletion of the AKODeploymentConfig removes it at once.
+#[test]
+fn the_owner_that_an_earlier_version_wrote_goes() {
+    for (owners, left) in [
+        (vec![], None),
+        (vec!["other"], None),
+        (vec!["u"], Some(vec![])),
+        (vec!["other", "u"], Some(vec![owner("other")])),
+    ] {
+        let owners: Vec<_> = owners.into_iter().map(owner).collect();
+        let live = with_metadata(json!({ "resourceVersion": "7", "ownerReferences": owners }));
+        let wanted = left.map(|left| {
+            let labels = json!({ MANAGED_BY_LABEL: MANAGED_BY });
+            let metadata = json!({ "resourceVersion": "7", "ownerReferences": left, "labels": labels });
+            InfraSettingChange::Patch(json!({ "metadata": metadata }))
+        });
+        assert_eq!(release(&adc(&json!({})), &live), wanted, "{owners:?}");
+    }
+}
+
+#[test]
+fn it_goes_unless_it_is_of_others_or_services_name_it() {
+    let ours = json!({ MANAGED_BY_LABEL: MANAGED_BY });
+    let of = |labels: &Value, more: Value| {
+        let mut metadata = json!({ "uid": "i", "resourceVersion": "7", "labels": labels });
+        metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with_metadata(metadata)
+    };
+    let since = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+    for (what, live, is_deleted, stays) in [
+        ("ours", of(&ours, json!({})), true, true),
+        ("of a person", of(&json!({}), json!({})), false, false),
+        ("of others as well", of(&ours, json!({ "ownerReferences": [owner("other")] })), false, true),
+        ("it goes", of(&ours, since), false, false),
+        ("gone", Live::Absent, false, false),
+    ] {
+        let same = Preconditions { uid: Some("i".to_owned()), resource_version: Some("7".to_owned()) };
+        let deleted = is_deleted.then_some(InfraSettingChange::Delete(same));
+        assert_eq!(leave(&live, false), deleted, "{what}");
+        let labels = json!({ MANAGED_BY_LABEL: null });
+        let patch = json!({ "metadata": { "resourceVersion": "7", "labels": labels } });
+        assert_eq!(leave(&live, true), stays.then_some(InfraSettingChange::Patch(patch)), "{what}");
+    }
 }

@@ -12,7 +12,9 @@ use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::{AUTHORITY, NEXT_PASSWORD, PASSWORD, SECRET_TYPE, USERNAME};
+use super::{
+    AUTHORITY, MARK_ANNOTATION, NEXT_PASSWORD, PASSWORD, PASSWORD_ID_ANNOTATION, SECRET_TYPE, USERNAME,
+};
 use crate::api::{ROTATE_ANNOTATION, reason};
 use crate::problem::Problem;
 
@@ -34,11 +36,11 @@ pub enum Account {
 /// A step on the way to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Writes the first password into a new Secret, unless AVI has the user already.
+    /// Writes the first password into a new Secret, unless AVI has a user of others of that name.
     Begin,
     /// Writes a new password into the Secret, which AVI does not have yet.
     Draw,
-    /// Makes the user on AVI, or corrects it, and writes into the Secret what AVI has.
+    /// Makes the user on AVI, or corrects it, unless it is of others, and writes into the Secret what AVI has.
     Ensure,
 }
 
@@ -119,29 +121,33 @@ fn annotation(secret: &v1::Secret) -> Option<&str> {
     secret.annotations().get(ROTATE_ANNOTATION).map(String::as_str)
 }
 
-/// Returns the part of a Secret that gives it a password which AVI does not have yet.
+/// Returns the part of a Secret that gives it a password which AVI does not have yet. `id`: the id of the password.
 #[must_use]
-pub fn drawn(user: &str, authority: &str, next: &Secret, rotate: Option<&str>) -> Value {
+pub fn drawn(user: &str, authority: &str, next: &Secret, id: &str, rotate: Option<&str>) -> Value {
     let encoded = |text: &str| BASE64.encode(text.as_bytes());
     json!({
-        "metadata": { "annotations": { (ROTATE_ANNOTATION): rotate } },
+        "metadata": { "annotations": { (ROTATE_ANNOTATION): rotate, (PASSWORD_ID_ANNOTATION): id } },
         "data": { (USERNAME): encoded(user), (NEXT_PASSWORD): encoded(next.expose()), (AUTHORITY): encoded(authority) },
     })
 }
 
-/// Returns the change of a Secret once AVI has its password; `None` if it says so already.
+/// Returns the change of a Secret once AVI has its password; `None` if it says so already. `mark`: the id of this management cluster;
+/// `id`: that of the password, as AVI has returned it: nothing is concluded later from an id that AVI has not kept.
 #[must_use]
-pub fn settled(secret: &v1::Secret, authority: &str) -> Option<Value> {
+pub fn settled(secret: &v1::Secret, authority: &str, mark: &str, id: Option<&str>) -> Option<Value> {
     let encoded = |text: &str| BASE64.encode(text.as_bytes());
     let next = text(secret, NEXT_PASSWORD);
-    if next.is_none() && text(secret, AUTHORITY).as_deref() == Some(authority) {
+    let is_marked = secret.annotations().get(MARK_ANNOTATION).is_some_and(|known| known == mark);
+    if next.is_none() && text(secret, AUTHORITY).as_deref() == Some(authority) && is_marked {
         return None;
     }
     let mut data = json!({ (AUTHORITY): encoded(authority), (NEXT_PASSWORD): null });
+    let mut annotations = json!({ (MARK_ANNOTATION): mark });
     if let Some(next) = next {
         data[PASSWORD] = encoded(&next).into();
+        annotations[PASSWORD_ID_ANNOTATION] = json!(id);
     }
-    Some(json!({ "data": data }))
+    Some(json!({ "metadata": { "annotations": annotations }, "data": data }))
 }
 
 #[cfg(test)]
@@ -232,8 +238,8 @@ mod tests {
             let is_checked = steps.contains(&Account::Do(Step::Ensure));
             let step = decide(&Known { rotate: Some("1"), is_checked, ..known(Some(&secret)) });
             let patch = match step {
-                Account::Do(Step::Draw) => drawn(USER, "ca", &Secret::new("next"), Some("1")),
-                Account::Do(Step::Ensure) => settled(&secret, "ca").unwrap_or_default(),
+                Account::Do(Step::Draw) => drawn(USER, "ca", &Secret::new("next"), "1a", Some("1")),
+                Account::Do(Step::Ensure) => settled(&secret, "ca", "here", Some("1a")).unwrap_or_default(),
                 _ => json!({}),
             };
             merge(&mut live, &patch);
@@ -244,6 +250,9 @@ mod tests {
         let end: v1::Secret = serde_json::from_value(live).unwrap();
         assert_eq!(text(&end, PASSWORD).as_deref(), Some("next"));
         assert_eq!(text(&end, NEXT_PASSWORD), None);
+        assert_eq!(end.annotations()[MARK_ANNOTATION], "here");
+        assert_eq!(end.annotations()[PASSWORD_ID_ANNOTATION], "1a");
+        assert_eq!(settled(&end, "ca", "here", Some("1a")), None, "once");
         assert_eq!(end.data.unwrap().len(), 3, "it has the original's keys");
     }
 

@@ -6,6 +6,7 @@ use infra_clients::avi::{
     Avi, Error, Kind as Refusal, Query, ROLE, Ref, Scope, TENANT, USER, Updated, Version,
 };
 
+use super::mark::{Marks, Whose, password_of};
 use super::role::{Kind, new_for, sync, tenant_role};
 use crate::api::ADMIN_TENANT;
 
@@ -28,6 +29,8 @@ pub struct WantedUser {
     pub password: Secret,
     /// Whether a user that exists gets the password as well.
     pub is_changed: bool,
+    /// From what it is known.
+    pub marks: Marks,
 }
 
 impl WantedUser {
@@ -42,6 +45,7 @@ impl WantedUser {
         User {
             meta: Meta::named(&*self.name),
             username: Some(self.name.clone()),
+            full_name: Some(self.marks.full_name()),
             password: Some(self.password.clone()),
             access: self.access(own),
             default_tenant_ref: Some(TENANT.reference(&self.tenant_uuid)),
@@ -58,6 +62,7 @@ impl WantedUser {
         if user.default_tenant_ref.as_ref() != Some(&tenant) {
             user.default_tenant_ref = Some(tenant);
         }
+        user.full_name = Some(self.marks.full_name());
         if self.is_changed {
             user.password = Some(self.password.clone());
         }
@@ -73,42 +78,83 @@ pub enum Done {
     Corrected,
     /// It was as it is to be.
     Nothing,
+    /// Nothing: it is of others.
+    Refused,
+    /// Nothing: it has another password than the Secret, as that was restored from before a change.
+    Outdated,
 }
 
-/// Makes the user, or corrects it.
+/// What was done, and what AVI has returned.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    /// What was done.
+    pub done: Done,
+    /// The id of the password that AVI has; `None` without one.
+    pub password: Option<String>,
+}
+
+impl Ensured {
+    fn of(done: Done, user: Option<&User>) -> Self {
+        Self { done, password: user.and_then(password_of) }
+    }
+}
+
+/// Makes the user, or corrects it, unless it is of others.
 ///
 /// # Errors
 /// The first request that failed. The next call goes on.
-pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Done, Error> {
+pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Ensured, Error> {
     let api = avi.api(Scope::admin());
+    let found = api.by_name(USER, &wanted.name, &Query::new()).await?.at_most_one()?;
+    if wanted.marks.whose(found.as_ref()) == Whose::Others {
+        return Ok(Ensured::of(Done::Refused, None));
+    }
+    if let Some(found) = &found
+        && !wanted.is_changed
+        && password_of(found) != wanted.marks.password
+    {
+        return Ok(Ensured::of(Done::Outdated, Some(found)));
+    }
     let own = if wanted.tenant == ADMIN_TENANT { None } else { Some(own_role(avi, wanted).await?) };
-    let Some(found) = api.by_name(USER, &wanted.name, &Query::new()).await?.at_most_one()? else {
-        api.create(USER, &wanted.create(own.as_deref())).await?;
-        return Ok(Done::Made);
+    let Some(found) = found else {
+        // One that another client has made meanwhile has the request refused.
+        let made = api.create(USER, &wanted.create(own.as_deref())).await?;
+        return Ok(Ensured::of(Done::Made, Some(&made)));
     };
     let edit = |user: &mut User| wanted.correct(own.as_deref(), user);
     Ok(match api.update(USER, &found.meta.uuid, edit).await? {
-        Updated::Written(_) => Done::Corrected,
-        Updated::Unchanged(_) => Done::Nothing,
+        Updated::Written(user) => Ensured::of(Done::Corrected, Some(&user)),
+        Updated::Unchanged(user) => Ensured::of(Done::Nothing, Some(&user)),
     })
 }
 
-/// Returns whether there is a user of this name.
+/// Returns whose the user of this name is.
 ///
 /// # Errors
 /// The request failed.
-pub async fn exists(avi: &Avi, name: &str) -> Result<bool, Error> {
-    Ok(avi.api(Scope::admin()).by_name(USER, name, &Query::new()).await?.at_most_one()?.is_some())
+pub async fn whose(avi: &Avi, name: &str, marks: &Marks) -> Result<Whose, Error> {
+    let found = avi.api(Scope::admin()).by_name(USER, name, &Query::new()).await?.at_most_one()?;
+    Ok(marks.whose(found.as_ref()))
 }
 
-/// Removes the user of this name, and the role of its cluster in its tenant. Returns whether there was anything.
+/// Removes the user of this name, and the role of its cluster in its tenant, unless it is of others. Returns whether there was anything.
 ///
 /// # Errors
 /// The first request that failed. The next call goes on.
-pub async fn remove(avi: &Avi, name: &str, cluster: &str, tenant: &str) -> Result<bool, Error> {
+pub async fn remove(
+    avi: &Avi,
+    name: &str,
+    cluster: &str,
+    tenant: &str,
+    marks: &Marks,
+) -> Result<bool, Error> {
     let api = avi.api(Scope::admin());
     let mut is_removed = false;
-    if let Some(user) = api.by_name(USER, name, &Query::new()).await?.at_most_one()? {
+    let found = api.by_name(USER, name, &Query::new()).await?.at_most_one()?;
+    if marks.whose(found.as_ref()) == Whose::Others {
+        return Ok(false);
+    }
+    if let Some(user) = found {
         is_removed |= api.delete(USER, &user.meta.uuid).await?;
     }
     if tenant == ADMIN_TENANT {
@@ -180,6 +226,7 @@ mod tests {
             version: Version(30, 2, 1),
             password: Secret::new("of a test"),
             is_changed,
+            marks: Marks::new("here"),
         }
     }
 
@@ -213,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_user_is_corrected_where_it_differs_and_nowhere_else() {
-        let rows: [(&str, User, bool, bool); 7] = [
+        let rows: [(&str, User, bool, bool); 8] = [
+            ("of an earlier version", stored(|user| user.full_name = None), false, true),
             ("as it is to be", stored(|_| ()), false, false),
             ("in another order", stored(|user| user.access.reverse()), false, false),
             ("a tenant beside `all`", stored(|user| user.access[1].tenant_ref = None), false, false),

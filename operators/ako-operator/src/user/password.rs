@@ -16,6 +16,16 @@ pub fn generate() -> Result<Secret, getrandom::Error> {
     compose(getrandom::fill)
 }
 
+/// Returns a new id of a password, which does not depend on it.
+///
+/// # Errors
+/// If the operating system has no randomness.
+pub fn new_id() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes)?;
+    Ok(data_encoding::HEXLOWER.encode(&bytes))
+}
+
 /// Draws passwords until one has all kinds of characters: nearly every third one lacks one.
 fn compose<E>(mut fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Secret, E> {
     loop {

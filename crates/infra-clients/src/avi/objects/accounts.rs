@@ -124,6 +124,9 @@ pub struct User {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+    /// A name for people, which nothing depends on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<String>,
     /// The password to set; the controller does not return it.
     #[serde(
         default,

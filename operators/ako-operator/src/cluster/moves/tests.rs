@@ -278,16 +278,24 @@ fn a_refusal_says_what_the_annotation_does() {
 fn ako_leaves_once_a_pass_has_found_that_it_can_come() {
     let cluster = cluster(Some(ALL), true, None);
     let adcs = [first(&["a-b/c"]), default("two", &[])];
+    let lacks = |reason, message: &str| Problem { reason, message: message.to_owned() };
     for (can_serve, wanted, says) in [
         (None, Want::Ako, "until its workload cluster was read"),
         (
-            Some(Err("no such kinds".to_owned())),
+            Some(Err(lacks(reason::PLACE_CHANGED, "no such kinds"))),
             Want::Ako,
             "until AKO can come from \"install-ako-for-all\": no such kinds",
+        ),
+        (
+            Some(Err(lacks(reason::USER_TAKEN, "AVI has a user"))),
+            Want::Ako,
+            "until AKO can come from \"install-ako-for-all\": AVI has a user",
         ),
         (Some(Ok(())), Want::Nothing, ""),
     ] {
         let is_unwatched = matches!(can_serve, Some(Err(_)));
+        let why = can_serve.as_ref().and_then(|can_serve| can_serve.as_ref().err());
+        let why = why.map_or(reason::PLACE_CHANGED, |why| why.reason);
         let known = Known { can_serve, ..known(&cluster, &adcs, Some(at("one"))) };
         let adc = known.adc().unwrap();
         assert!(known.may_move_to(adc), "{says}");
@@ -295,6 +303,7 @@ fn ako_leaves_once_a_pass_has_found_that_it_can_come() {
         let refused = known.refuse_elsewhere(adc).unwrap();
         assert_eq!(matches!(refused, Obstacle::Unwatched(_)), is_unwatched, "{refused:?}");
         assert!(refused.problem().message.contains(says), "{refused:?}");
+        assert_eq!(refused.problem().reason, why, "{refused:?}");
     }
     for (what, adcs, works) in [
         ("it was not asked about", vec![first(&["a-b/c"]), not_ready()], Some(at("one"))),

@@ -1,24 +1,34 @@
 //! The Services of control planes that name the AviInfraSetting.
 
 use super::*;
+use crate::delivery::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::infra_setting::{InfraSettingChange, Live};
+
+/// Returns an AviInfraSetting of the operator. `owners`: UIDs of its owners.
+fn live(owners: &[&str]) -> Live {
+    let owner = |uid: &&str| json!({ "apiVersion": "v1", "kind": "k", "name": "n", "uid": uid });
+    let owners: Vec<_> = owners.iter().map(owner).collect();
+    let labels = json!({ MANAGED_BY_LABEL: MANAGED_BY });
+    let metadata = json!({ "resourceVersion": "7", "ownerReferences": owners, "labels": labels });
+    let metadata = serde_json::from_value(metadata).unwrap();
+    Live::Present { metadata, spec: json!({}), status: Value::Null }
+}
+
+fn owned() -> AkoDeploymentConfig {
+    let mut adc = adc(&json!({}), &json!({}));
+    adc.status.as_mut().unwrap().place = None;
+    adc.metadata.uid = Some("u".to_owned());
+    adc
+}
 
 /// Else AKO would move the control planes to the network of its own settings.
 #[test]
 fn the_setting_of_a_deleted_one_stays_where_services_name_it() {
-    let (mut adc, mut seen) = (adc(&json!({}), &json!({})), seen(Facts::default()));
-    adc.status.as_mut().unwrap().place = None;
-    adc.metadata.uid = Some("u".to_owned());
-    let owner = |uid: &str| json!({ "apiVersion": "v1", "kind": "k", "name": "n", "uid": uid });
-    let live = |owners: &[&str]| {
-        let owners: Vec<_> = owners.iter().map(|uid| owner(uid)).collect();
-        let metadata = json!({ "resourceVersion": "7", "ownerReferences": owners });
-        let metadata = serde_json::from_value(metadata).unwrap();
-        Some(Live::Present { metadata, spec: json!({}), status: Value::Null })
-    };
+    let (adc, mut seen) = (owned(), seen(Facts::default()));
     seen.basis.is_deleting = true;
-    seen.infra = live(&["u", "other"]);
-    assert!(matches!(decide(&adc, &seen, at(0)), Turn::Gone), "nothing names it");
+    seen.infra = Some(live(&[]));
+    let turn = decide(&adc, &seen, at(0));
+    assert!(matches!(turn, Turn::LookAgain(Plan::Infra(InfraSettingChange::Delete(_)))), "{turn:?}");
     seen.balanced = vec!["n/n-w1-control-plane".to_owned()];
     for is_forced in [false, true] {
         seen.is_forced = is_forced;
@@ -28,11 +38,31 @@ fn the_setting_of_a_deleted_one_stays_where_services_name_it() {
             panic!("{turn:?}")
         };
         assert_eq!(services, seen.balanced);
-        let wanted = json!({ "metadata": { "resourceVersion": "7", "ownerReferences": [owner("other")] } });
-        assert_eq!(patch, wanted);
+        assert_eq!(patch["metadata"]["labels"], json!({ MANAGED_BY_LABEL: null }));
     }
-    for released in [live(&["other"]), live(&[]), Some(Live::Absent), None] {
+    for released in [Some(Live::Absent), Some(Live::NotInstalled), None] {
         seen.infra = released;
         assert!(matches!(decide(&adc, &seen, at(0)), Turn::Gone), "{:?}", seen.infra);
     }
+}
+
+/// A foreground deletion removes what it owns at once, whatever takes AKO from it.
+#[test]
+fn the_setting_has_no_owner_before_its_deletion_is_waited_for() {
+    let (adc, mut seen) = (owned(), seen(Facts::default()));
+    seen.delivered = vec!["n/c".to_owned()];
+    for is_deleting in [false, true] {
+        seen.basis.is_deleting = is_deleting;
+        seen.infra = Some(live(&["other", "u"]));
+        let turn = decide(&adc, &seen, at(0));
+        let Turn::LookAgain(Plan::Infra(InfraSettingChange::Patch(patch))) = turn else { panic!("{turn:?}") };
+        let owners = patch["metadata"]["ownerReferences"].as_array().unwrap();
+        assert_eq!((owners.len(), &owners[0]["uid"]), (1, &json!("other")));
+    }
+    let mut recorded = adc;
+    recorded.status.as_mut().unwrap().delivered_to.clone_from(&seen.delivered);
+    recorded.status.as_mut().unwrap().place = Some(Place::from(&recorded.spec));
+    seen.infra = Some(live(&[]));
+    let turn = decide(&recorded, &seen, at(0));
+    assert!(matches!(turn, Turn::Blocked { reason: reason::IN_USE, .. }), "{turn:?}");
 }

@@ -6,8 +6,6 @@ use super::*;
 fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
     let due = |step, seen: Seen| Seen { account: Account::Do(step), ..seen };
     let lacks = |seen| due(Step::Draw, seen);
-    let nothing = || State { delivery: delivered(), installed: Installed::default() };
-    let new = || Seen { workload: Workload::Open(Box::new(nothing())), ..settled() };
     let differs = |delivery: Delivery| Seen {
         workload: open(delivery, Some(set(Cleanup::Silent)), Some(false)),
         account: Account::Do(Step::Ensure),
@@ -19,8 +17,11 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
     let namesake = Some(Key::new("b", "c"));
     check(vec![
         ("another password is due", lacks(settled()), "Draw"),
-        ("no Secret", due(Step::Begin, settled()), "Draw"),
-        ("no Secret, and AKO has never been there", due(Step::Begin, new()), "Begin"),
+        (
+            "no Secret, whatever the condition says, or the workload cluster has",
+            due(Step::Begin, settled()),
+            "Begin",
+        ),
         ("AVI lacks the password", differs(delivered()), "Ensure"),
         ("others make the credentials", Seen { account: Account::Other, ..settled() }, "settled"),
         ("the Secret is of others", Seen { account: refused, ..settled() }, "blocked AviUserSecretTaken"),
