@@ -206,6 +206,8 @@ async fn machines_of_the_original_survive_wrong_settings() {
     let _operator = rig.operator().await.unwrap();
     rig.gone("web").await.unwrap();
     assert_eq!(machines(&rig).await, [(path.clone(), before[path].clone())].into(), "as it was, and on");
+    let events = rig.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).await.unwrap();
+    assert!(events.contains("MachineReleased"), "{events}");
 }
 
 /// A group that was deleted while no operator ran has only the original's finalizer.

@@ -359,7 +359,12 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
             );
         }
     }
-    if deleting { Turn::Gone } else { plan_clone(instance, seen) }
+    if deleting {
+        // Its own, as far as it still shows: with another marker, it is not removed, and an event has to say that it stays.
+        let lost = seen.stranger.clone().filter(|_| seen.lost.is_some());
+        return plan_release(seen, lost);
+    }
+    plan_clone(instance, seen)
 }
 
 fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {

@@ -456,6 +456,21 @@ fn a_detached_instance_reports_the_machine_that_it_leaves() {
     }
 }
 
+/// The machine has the marker of another cluster, or none: it stays, and an event says so.
+#[test]
+fn a_machine_that_was_lost_is_released_with_its_instance() {
+    let lost =
+        Seen { stranger: Some(vm("vm-1")), lost: Some(Lost::OtherCluster("copy".to_owned())), ..seen() };
+    for (wanted, seen) in [
+        ("Release", lost.clone()),
+        ("Gone", Seen { released: true, ..lost.clone() }),
+        ("Gone", Seen { lost: None, ..lost }),
+        ("Gone", seen()),
+    ] {
+        assert_eq!(name(&plan(&instance(true), &seen)), wanted);
+    }
+}
+
 /// What is destroyed cannot be brought back: a value that is not clear stops the removal, on the instance and on its group.
 #[test]
 fn an_unclear_detach_stops_the_removal() {
