@@ -25,7 +25,8 @@ pub(super) async fn ahead(core: &Core) -> Result<SignedDuration, Error> {
     Ok(before.duration_until(time) - took / 2)
 }
 
-/// Returns the local time of what a clock shows that is so far ahead. None: there is no such time.
-pub(super) fn local(shown: SystemTime, ahead: SignedDuration) -> Option<SystemTime> {
-    Timestamp::try_from(shown).ok()?.checked_sub(ahead).ok().map(SystemTime::from)
+/// Returns the later of what the vCenter's clock shows, which is so far ahead, and of the local time of then.
+pub(super) fn later(shown: SystemTime, ahead: SignedDuration) -> SystemTime {
+    let local = Timestamp::try_from(shown).ok().and_then(|shown| shown.checked_sub(ahead).ok());
+    local.map_or(shown, |local| shown.max(local.into()))
 }

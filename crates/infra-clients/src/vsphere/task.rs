@@ -64,7 +64,7 @@ pub struct Task {
     /// The account that submitted it, as [`Session::user`](crate::vsphere::Session::user) names accounts; none until
     /// vCenter has said, and for tasks that vCenter or a schedule started.
     pub user: Option<Arc<str>>,
-    /// When it was submitted, by the local clock as far as vCenter's is known to differ.
+    /// When it was submitted: the later of what vCenter's clock showed, and of the local time of then. Either clock may be behind.
     pub queued_at: Option<SystemTime>,
     /// What it created.
     pub result: Option<MoRef>,
@@ -101,7 +101,7 @@ impl Task {
                 "info.descriptionId" => self.description_id = share(text.unwrap_or_default()),
                 "info.entity" => self.entity = value.and_then(Node::moref),
                 "info.queueTime" => {
-                    self.queued_at = value.and_then(Node::time).and_then(|shown| clock::local(shown, ahead));
+                    self.queued_at = value.and_then(Node::time).map(|shown| clock::later(shown, ahead));
                 }
                 "info.reason" => {
                     let user = value.and_then(|value| value.child("userName"));

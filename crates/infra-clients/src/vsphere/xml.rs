@@ -19,6 +19,9 @@ const MAX_DEPTH: usize = 100;
 /// Most elements within one that is read whole. The largest in use is the list of a folder's children.
 const MAX_ELEMENTS: usize = 250_000;
 
+/// What is done may result in anything, such as all files of a datastore: of the results of tasks, only references are read.
+const RESULT: &str = "info.result";
+
 /// One element with everything in it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Node {
@@ -188,6 +191,13 @@ fn open(start: &BytesStart<'_>) -> Result<Node, Error> {
     Ok(node)
 }
 
+/// Returns whether an element is the result of a task, and no reference.
+fn is_unread(parent: &Node, element: &Node) -> bool {
+    let is_reference =
+        element.xsi_type.as_deref() == Some("ManagedObjectReference") || element.mo_type.is_some();
+    element.tag == "val" && !is_reference && parent.child_text("name") == Some(RESULT)
+}
+
 /// Reads on until the end of the element that `start` began. Elements within elements are dropped recursively, so
 /// their depth is limited although reading is not recursive.
 fn element(reader: &mut Reader<&[u8]>, start: &BytesStart<'_>) -> Result<Node, Error> {
@@ -201,7 +211,15 @@ fn element(reader: &mut Reader<&[u8]>, start: &BytesStart<'_>) -> Result<Node, E
             return Err(broken("it has too many elements, or too deep ones"));
         }
         match event {
-            Event::Start(start) => parents.push(std::mem::replace(&mut node, open(&start)?)),
+            Event::Start(start) => {
+                let child = open(&start)?;
+                if is_unread(&node, &child) {
+                    reader.read_to_end(start.name()).map_err(broken)?;
+                    node.children.push(child);
+                } else {
+                    parents.push(std::mem::replace(&mut node, child));
+                }
+            }
             Event::Empty(start) => node.children.push(open(&start)?),
             Event::Text(text) => node.text.push_str(text.as_ref()),
             Event::CData(text) => node.text.push_str(text.as_ref()),

@@ -101,7 +101,13 @@ pub fn apply_folder(
             let generation = group.metadata.generation.unwrap_or_default();
             memory.in_flight.choosing(&uid, &key, generation, vcenter.request_refresh());
         }
-        Plan::WatchClones(clones) => memory.in_flight.watch_originals(&uid, clones, SystemTime::now()),
+        Plan::WatchClones(clones) => {
+            // The vCenter's list of recent tasks may lose one that runs.
+            for clone in &clones {
+                vcenter.follow(clone);
+            }
+            memory.in_flight.watch_originals(&uid, clones, SystemTime::now());
+        }
         Plan::RefreshOriginals => {
             memory.in_flight.refresh_originals(&uid, &key, vcenter.request_refresh());
         }

@@ -8,6 +8,7 @@ use operator_kit::{Key, Notice};
 use crate::api::names::Marker;
 use crate::api::{TaskKind, VmInstance};
 use crate::error::{Error, method};
+use crate::in_flight::Doubt;
 use crate::memory::Memory;
 use crate::requests::{Call, NewMachine, Request, Subject};
 use crate::vcenter::Vcenter;
@@ -39,7 +40,15 @@ pub fn apply(
     match action {
         Action::Track => track(memory, vcenter, instance),
         Action::Refresh => in_flight.refreshing(&uid, vcenter.request_refresh()),
-        Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
+        Action::SetDoubt(doubt) => {
+            if let Doubt::Watching(clones) = &doubt {
+                // The vCenter's list of recent tasks may lose one that runs.
+                for clone in clones {
+                    vcenter.follow(clone);
+                }
+            }
+            in_flight.set_doubt(&uid, doubt);
+        }
         // Recorded first: the answer may arrive at once.
         Action::LookUp(moref) => {
             in_flight.looking_up(&moref, &key);

@@ -122,6 +122,37 @@ mod tests {
         assert_eq!((updates[1].kind, &updates[1].obj), (UpdateKind::Leave, &MoRef::new("Task", "task-1")));
     }
 
+    /// As a search of datastores has it: more elements than one object may have.
+    #[test]
+    fn the_result_of_a_task_that_is_no_reference_is_not_read() {
+        let files = "<file><path>a</path></file>".repeat(200_000);
+        let change = |name: &str, value: &str| {
+            format!("<changeSet><name>{name}</name><op>assign</op>{value}</changeSet>")
+        };
+        let object = |id: &str, changes: &str| {
+            format!(r#"<objectSet><kind>enter</kind><obj type="Task">{id}</obj>{changes}</objectSet>"#)
+        };
+        let search = change(
+            "info.result",
+            &format!(r#"<val xsi:type="ArrayOfSearchResults"><val>{files}</val></val>"#),
+        );
+        let clone = change(
+            "info.result",
+            r#"<val type="VirtualMachine" xsi:type="ManagedObjectReference">vm-1</val>"#,
+        );
+        let state = change("info.state", r#"<val xsi:type="TaskInfoState">success</val>"#);
+        let objects = [object("task-1", &format!("{search}{state}")), object("task-2", &clone)].concat();
+        let answer = format!("<r><version>1</version>{objects}</r>");
+        let mut updates = Vec::new();
+        read_updates(&answer, |update| updates.push(update)).unwrap();
+        assert_eq!(updates[0].get("info.result").unwrap().children, []);
+        assert_eq!(updates[0].get("info.state").unwrap().text, "success");
+        assert_eq!(
+            updates[1].get("info.result").unwrap().moref(),
+            Some(MoRef::new("VirtualMachine", "vm-1"))
+        );
+    }
+
     #[test]
     fn an_answer_without_changes() {
         let answer = "<a><WaitForUpdatesExResponse/></a>";

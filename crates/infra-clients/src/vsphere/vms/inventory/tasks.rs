@@ -118,10 +118,12 @@ impl Inventory {
         task
     }
 
-    /// Records that vCenter's list of recent tasks does not have a task any more. It may go on.
     pub(in crate::vsphere::vms) fn task_left(&mut self, moref: &MoRef) {
         if let Some(entry) = self.tasks.get_mut(moref) {
             entry.watched = false;
+            if entry.submitted.is_none() {
+                self.tasks.remove(moref);
+            }
         }
     }
 
@@ -131,15 +133,15 @@ impl Inventory {
         ours.filter(|entry| !entry.task.state.ended()).count()
     }
 
-    /// Returns the tasks that have not ended and that the collector does not watch, because vCenter's list of recent tasks is bounded: they have
-    /// to be read by reference. Those that this client has submitted since `polled` are about to be reported.
+    /// Returns the tasks submitted by this client before `polled` that have not ended and that the collector does not
+    /// watch, because vCenter's list of recent tasks is bounded: they have to be read by reference.
     pub(in crate::vsphere::vms) fn unwatched_tasks(&self, polled: Instant) -> Vec<MoRef> {
         self.tasks
             .iter()
             .filter(|(_, entry)| {
                 !entry.watched
                     && !entry.task.state.ended()
-                    && entry.submitted.is_none_or(|submitted| submitted < polled)
+                    && entry.submitted.is_some_and(|submitted| submitted < polled)
             })
             .map(|(moref, _)| moref.clone())
             .collect()

@@ -174,8 +174,11 @@ impl Watcher {
         );
         let collector = created?;
         self.resources.set_collector(&collector);
-        let clock = clock?;
-        shared.update(|inventory| inventory.set_clock(clock));
+        // A vCenter that does not say its time is taken to have the one that it had.
+        match clock {
+            Ok(ahead) => shared.update(|inventory| inventory.set_clock(ahead)),
+            Err(error) => tracing::debug!(%error, "the clock of the vCenter is not known"),
+        }
         let site = site?;
         let view = self.resources.create_filter(core, &site, &collector).await?;
         Ok(Watched { epoch, root: site.root.clone(), view, collector, version: String::new() })
