@@ -19,3 +19,4 @@ mod migration;
 mod pods;
 mod rollback;
 mod setup;
+mod snapshots;

@@ -132,7 +132,7 @@ impl Commands {
             Self::Configure(configure) => configure.run().await,
             Self::Delete(delete) => delete.run().await,
             Self::Bundle(bundle) => bundle.run().await,
-            Self::Migrate(migrate) => migrate.run().await,
+            Self::Migrate(migrate) => Box::pin(migrate.run()).await,
         }
     }
 }

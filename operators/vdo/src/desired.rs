@@ -122,6 +122,7 @@ impl Desired {
             drivers: Drivers {
                 cni: Request::default(),
                 cpi: cloud.map(|cloud| managed(&cloud.vsphere_cloud_configs)).unwrap_or_default(),
+                snapshots: Request::default(),
                 csi: managed(std::slice::from_ref(&storage.vsphere_cloud_config)),
             },
             kubelet: not_empty(storage.custom_kubelet_path.as_ref()),
@@ -151,6 +152,7 @@ impl Desired {
         let drivers = Drivers {
             cni: read("cni", spec.cni.as_ref(), None),
             cpi: read("cpi", cpi.map(|cpi| &cpi.driver), cpi.map(|cpi| cpi.connections.as_slice())),
+            snapshots: read("snapshotController", spec.snapshot_controller.as_ref(), None),
             csi: read("csi", csi.map(|csi| &csi.driver), csi.map(|csi| csi.connections.as_slice())),
         };
         if !problems.is_empty() {

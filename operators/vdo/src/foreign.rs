@@ -32,6 +32,7 @@ const CLOUD_PROVIDERS: &[&str] = &[
     "cloud-provider-vsphere/cpi/release/manager",
     "vsphere-cloud-controller-manager",
 ];
+const SNAPSHOT_CONTROLLERS: &[&str] = &["snapshot-controller"];
 const STORAGE_DRIVERS: &[&str] =
     &["csi-vsphere/driver", "cloud-provider-vsphere/csi/release/driver", "vsphere-csi-driver"];
 
@@ -94,6 +95,7 @@ fn is_of(image: &str, driver: Driver) -> bool {
     let parts = match driver {
         Driver::Cni => NETWORKS,
         Driver::Cpi => CLOUD_PROVIDERS,
+        Driver::Snapshots => SNAPSHOT_CONTROLLERS,
         Driver::Csi => STORAGE_DRIVERS,
     };
     let image = image.to_lowercase();
@@ -144,8 +146,12 @@ mod tests {
         let of = |what: &str, version: &str| {
             Some(Foreign { what: format!("DaemonSet kube-system/{what}"), version: version.parse().ok() })
         };
-        let wanted =
-            Drivers { cni: of("calico-node", "3.30.0"), cpi: of("cpi", "1.36.0"), csi: of("node", "3.7.3") };
+        let wanted = Drivers {
+            cni: of("calico-node", "3.30.0"),
+            cpi: of("cpi", "1.36.0"),
+            csi: of("node", "3.7.3"),
+            ..Drivers::default()
+        };
         assert_eq!(found, wanted);
     }
 

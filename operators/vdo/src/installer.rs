@@ -53,7 +53,7 @@ use crate::connection::{Answers, Logins};
 use crate::error::Error;
 use crate::fetch::Fetcher;
 use crate::metrics::Meters;
-use crate::plan::Drivers;
+use crate::plan::{Drivers, REASONS_IN_USE};
 use crate::wakes::{Caches, Wakes};
 use crate::watched::BriefNode;
 use apply::Done;
@@ -179,9 +179,8 @@ impl<K: Asks> Reconciler for Installer<K> {
         let before = old.and_then(ready).map(|ready| ready.reason.as_str());
         let now = ready(new).filter(|now| before != Some(now.reason.as_str()));
         // What is waited for in a removal is no help that is needed: it ends when others have done their part.
-        let in_use = [reason::VOLUMES_IN_USE, reason::NETWORK_IN_USE].into_iter();
         let notice = |now: &Condition| {
-            let reason = in_use.clone().find(|reason| now.reason == **reason)?;
+            let reason = REASONS_IN_USE.into_iter().find(|reason| now.reason == **reason)?;
             Some(Notice::warning(reason, now.message.clone()))
         };
         let rolled_back = |status| {

@@ -22,13 +22,15 @@ pub enum Driver {
     Cni,
     /// The cloud provider: cloud-provider-vsphere.
     Cpi,
+    /// The kinds of snapshots and their controller: the csi-snapshotter of CSI fails without these kinds.
+    Snapshots,
     /// The storage driver: vsphere-csi-driver.
     Csi,
 }
 
 impl Driver {
     /// All of them, in the order of their installation.
-    pub const ALL: [Self; 3] = [Self::Cni, Self::Cpi, Self::Csi];
+    pub const ALL: [Self; 4] = [Self::Cni, Self::Cpi, Self::Snapshots, Self::Csi];
 
     /// Returns the name, as in the matrix.
     #[must_use]
@@ -36,6 +38,7 @@ impl Driver {
         match self {
             Self::Cni => "CNI",
             Self::Cpi => "CPI",
+            Self::Snapshots => "SnapshotController",
             Self::Csi => "CSI",
         }
     }
@@ -48,7 +51,8 @@ impl FromStr for Driver {
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.trim();
         let driver = Self::ALL.into_iter().find(|driver| driver.name().eq_ignore_ascii_case(name));
-        driver.ok_or_else(|| format!("unknown driver {name:?}; write one of CNI, CPI, CSI"))
+        driver
+            .ok_or_else(|| format!("unknown driver {name:?}; write one of CNI, CPI, SnapshotController, CSI"))
     }
 }
 

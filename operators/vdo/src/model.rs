@@ -16,7 +16,6 @@ use model::{Model, Step};
 
 use self::operator::Operator;
 use self::world::{Label, Part, State};
-use crate::matrix::Driver;
 
 /// The drivers of a cluster.
 struct Cluster {
@@ -57,7 +56,7 @@ impl Model for Cluster {
                 "asker {number}: wish {wish}, held {is_held}, deleting {is_deleting}, {ready:?}"
             );
         }
-        for driver in Driver::ALL {
+        for driver in values::DRIVERS {
             let set = &state.sets[values::number(driver)];
             let record = self.operator.record(set.notes).map(|record| record.notes());
             let _ = writeln!(text, "{driver}: {record:?}, kinds {}, over {}", set.has_kinds, set.is_over);

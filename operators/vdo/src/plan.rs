@@ -5,8 +5,8 @@
 //! the others: only installations, changes of version and removals wait.
 //!
 //! ```text
-//!   install:  CNI ──available──▶ CPI ──available, no Node uninitialized──▶ CSI
-//!   remove:   CSI ──no volume────▶ CPI ──gone──▶ CNI (no Pod has an address of it)
+//!   install:  CNI ──available──▶ CPI ──available──▶ SnapshotController ──available, no Node uninitialized──▶ CSI
+//!   remove:   CSI ──no volume──▶ SnapshotController ──no snapshot──▶ CPI ──gone──▶ CNI (no Pod has an address of it)
 //! ```
 
 mod guard;
@@ -15,6 +15,7 @@ use crate::api::reason;
 use crate::matrix::Driver;
 use crate::version::Version;
 
+pub(crate) use guard::REASONS_IN_USE;
 pub use guard::{Checks, Cluster};
 
 /// Something for each driver.
@@ -24,6 +25,8 @@ pub struct Drivers<T> {
     pub cni: T,
     /// Of the cloud provider.
     pub cpi: T,
+    /// Of the kinds of snapshots and their controller.
+    pub snapshots: T,
     /// Of the storage driver.
     pub csi: T,
 }
@@ -31,7 +34,12 @@ pub struct Drivers<T> {
 impl<T> Drivers<T> {
     /// Makes one for each driver.
     pub fn of(mut make: impl FnMut(Driver) -> T) -> Self {
-        Self { cni: make(Driver::Cni), cpi: make(Driver::Cpi), csi: make(Driver::Csi) }
+        Self {
+            cni: make(Driver::Cni),
+            cpi: make(Driver::Cpi),
+            snapshots: make(Driver::Snapshots),
+            csi: make(Driver::Csi),
+        }
     }
 
     /// Returns that of a driver.
@@ -39,6 +47,7 @@ impl<T> Drivers<T> {
         match driver {
             Driver::Cni => &self.cni,
             Driver::Cpi => &self.cpi,
+            Driver::Snapshots => &self.snapshots,
             Driver::Csi => &self.csi,
         }
     }
@@ -48,6 +57,7 @@ impl<T> Drivers<T> {
         match driver {
             Driver::Cni => &mut self.cni,
             Driver::Cpi => &mut self.cpi,
+            Driver::Snapshots => &mut self.snapshots,
             Driver::Csi => &mut self.csi,
         }
     }
@@ -202,7 +212,7 @@ impl Change {
 #[must_use]
 pub fn plan(wanted: &Drivers<Wanted>, found: &Drivers<Found>, cluster: &Cluster) -> Drivers<Step> {
     let planner = Planner { wanted, found, cluster };
-    Drivers { cni: planner.step(Driver::Cni), cpi: planner.step(Driver::Cpi), csi: planner.step(Driver::Csi) }
+    Drivers::of(|driver| planner.step(driver))
 }
 
 struct Planner<'a> {
@@ -369,6 +379,9 @@ impl Planner<'_> {
                     let message = format!("CSI {} needs CPI: remove CSI first", target.version);
                     return Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message });
                 }
+                (Wanted::Present(_), _) if driver == Driver::Snapshots => {
+                    return Step::Blocked(guard::snapshotter());
+                }
                 _ => {}
             }
         }
@@ -378,6 +391,9 @@ impl Planner<'_> {
         {
             let message = format!("CSI {} needs CPI: remove CSI first", csi.version);
             return Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message });
+        }
+        if driver == Driver::Snapshots && self.found.csi != Found::Absent {
+            return Step::Blocked(guard::snapshotter());
         }
         guard::in_use(driver, self.cluster).map_or(Step::Remove, Step::Blocked)
     }

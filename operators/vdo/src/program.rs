@@ -169,7 +169,7 @@ fn reads() -> Vec<PolicyRule> {
         rule("", &["pods/log"], &["get"]),
         // Also for the preflight checks.
         rule("storage.k8s.io", &["storageclasses", "volumeattachments"], &["list"]),
-        rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], &["list"]),
+        rule("snapshot.storage.k8s.io", &["volumesnapshotcontents", "volumesnapshots"], &["list"]),
     ]
 }
 

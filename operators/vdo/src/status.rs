@@ -160,6 +160,7 @@ pub fn driver_set(
     DriverSetStatus {
         cni: driver(Driver::Cni),
         cpi: driver(Driver::Cpi),
+        snapshot_controller: driver(Driver::Snapshots),
         csi: driver(Driver::Csi),
         observed_generation: generation,
         conditions: all_conditions(old.map(|old| old.conditions.as_slice()), generation, reports, now),

@@ -227,7 +227,7 @@ fn rendered(driver: Driver, version: &str, manifests: &str) -> Rendered {
     let version: Version = version.parse().unwrap();
     let desired = Desired::default();
     let files = match driver {
-        Driver::Cni => Vec::new(),
+        Driver::Cni | Driver::Snapshots => Vec::new(),
         Driver::Cpi => {
             let files = desired.cpi(vec![vcenter()]).files().unwrap();
             vec![object(files.config), object(files.accounts.object())]

@@ -80,12 +80,14 @@ impl Rig for VdoRig {
         "spec.oci",
         "spec.cni.resources[antrea-agent].claims",
         "spec.cpi.resources[vsphere-cloud-controller-manager].claims",
+        "spec.snapshotController.resources[snapshot-controller].claims",
         "spec.csi.resources[vsphere-csi-controller].claims",
         "spec.csi.fileVolumes.vsanDataStoreUrl",
         "spec.storageProvider.fileVolumes.vsanDataStoreUrl",
     ];
     const ALIKE: &'static [&'static str] = &[
         "spec.cni.",
+        "spec.snapshotController.",
         "spec.cpi.nodes.exclude",
         "spec.cpi.nodes.external",
         "spec.cpi.resources[vsphere-cloud-controller-manager].limits",
@@ -134,7 +136,7 @@ impl Rig for VdoRig {
         Ok(())
     }
 
-    /// Also installs a network by a DriverSet, and has an event repeated.
+    /// Also installs a network and the kinds of snapshots by DriverSets, and has an event repeated.
     async fn exercise(&self) -> Result<()> {
         for step in Self::STEPS {
             self.play(step).await?;
@@ -159,12 +161,11 @@ impl Rig for VdoRig {
         }
         // Nothing answers it: the last wave stays the last.
         self.appears("apiservice", "v1alpha1.stats.antrea.io").await?;
-        let network = self.api("DriverSet");
-        network.delete("network", &kube::api::DeleteParams::default()).await?;
-        eventually("the DriverSet is gone", PATIENCE, async || {
-            Ok(network.get_opt("network").await?.is_none().then_some(()))
-        })
-        .await
+        self.remove_set("network").await?;
+        let spec = json!({"matrix": "matrix", "snapshotController": {}});
+        self.site.apply(None, &object("v1beta1", "DriverSet", "snapshots", &spec)).await?;
+        self.appears("crd", "volumesnapshots.snapshot.storage.k8s.io").await?;
+        self.remove_set("snapshots").await
     }
 
     async fn outside(&self) -> Result<BTreeMap<String, Value>> {
@@ -227,6 +228,16 @@ impl VdoRig {
     async fn appears(&self, kind: &str, name: &str) -> Result<()> {
         eventually(&format!("there is the {kind} {name}"), PATIENCE, async || {
             Ok(self.get("", kind, name).await?.map(drop))
+        })
+        .await
+    }
+
+    /// Deletes a DriverSet, and waits until its drivers are removed.
+    async fn remove_set(&self, name: &str) -> Result<()> {
+        let sets = self.api("DriverSet");
+        sets.delete(name, &kube::api::DeleteParams::default()).await?;
+        eventually(&format!("the DriverSet {name} is gone"), PATIENCE, async || {
+            Ok(sets.get_opt(name).await?.is_none().then_some(()))
         })
         .await
     }

@@ -15,6 +15,7 @@ const CPI: [&str; 2] =
 const CSI: [&str; 2] =
     [include_str!("../../../../operators/vdo/src/render/tests/csi.yaml"), include_str!("csi.yaml")];
 const CNI: [&str; 2] = [include_str!("antrea.yaml"), include_str!("calls.yaml")];
+const SNAPSHOTS: &str = include_str!("snapshots.yaml");
 
 /// What samples say instead of what differs from rig to rig.
 const VCENTER: &str = "vcenter.example.com";
@@ -45,7 +46,8 @@ impl VdoRig {
         let cpi: serde_json::Map<_, _> =
             cpi.iter().map(|version| ((*version).to_owned(), release(cloud.clone()))).collect();
         let cni = json!({"deploymentPath": [self.publish("/antrea.yaml", &CNI.join("---\n"))]});
-        json!({"CNI": {"2.7.0": cni}, "CPI": cpi, "CSI": {"3.7.3": csi}})
+        let snapshots = json!({"deploymentPath": [self.publish("/snapshots.yaml", SNAPSHOTS)]});
+        json!({"CNI": {"2.7.0": cni}, "CPI": cpi, "SnapshotController": {"8.2.0": snapshots}, "CSI": {"3.7.3": csi}})
     }
 
     /// Returns the objects of a cluster with one vCenter, as a List: matrix, VsphereCloudConfig and VDOConfig. The account is not among
@@ -148,6 +150,8 @@ fn driver_set() -> Value {
         "deletionPolicy": "Uninstall",
         "skipChecks": ["SnapshotKinds"],
         "cni": driver("Unmanaged", "2.7.0", "docker.io", "antrea/antrea-agent-ubuntu:v2.7.0", "antrea-agent"),
+        "snapshotController": driver("Unmanaged", "8.2.0", "registry.k8s.io",
+            "registry.k8s.io/sig-storage/snapshot-controller:v8.2.0", "snapshot-controller"),
         "cpi": with(
             driver("Managed", "1.36.0", "registry.k8s.io", "registry.k8s.io/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0",
                 "vsphere-cloud-controller-manager"),

@@ -50,6 +50,9 @@ pub struct DriverSetSpec {
     /// The cloud provider. Default: it is not managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpi: Option<CpiSpec>,
+    /// The kinds of snapshots and their controller, which the csi-snapshotter of CSI needs. Default: they are not managed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_controller: Option<DriverSpec>,
     /// The storage driver. Default: it is not managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csi: Option<CsiSpec>,
@@ -275,13 +278,16 @@ pub struct DriverSetStatus {
     /// The cloud provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpi: Option<DriverStatus>,
+    /// The kinds of snapshots and their controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_controller: Option<DriverStatus>,
     /// The storage driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csi: Option<DriverStatus>,
     /// The spec's generation that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, and for each driver that is managed: CNIAvailable, CPIAvailable, CSIAvailable.
+    /// Ready, and for each driver that is managed: CNIAvailable, CPIAvailable, SnapshotControllerAvailable, CSIAvailable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -60,6 +60,10 @@ operator_kit::reasons! {
     CPI_REQUIRED = "CpiRequired";
     /// Volumes, attachments or snapshots of CSI exist.
     VOLUMES_IN_USE = "VolumesInUse";
+    /// Snapshots exist, which would go with their kinds.
+    SNAPSHOTS_IN_USE = "SnapshotsInUse";
+    /// CSI needs the kinds of snapshots.
+    SNAPSHOTS_REQUIRED = "SnapshotControllerRequired";
     /// Pods have addresses of the network.
     NETWORK_IN_USE = "NetworkInUse";
 }

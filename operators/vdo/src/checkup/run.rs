@@ -68,6 +68,7 @@ pub(crate) async fn run(shared: &Shared, order: &Order) -> Result<Ran, Error> {
     assign(&mut seen, &gathered);
     let sets: Vec<_> = Driver::ALL.iter().map(|driver| shared.sets.get(*driver).id()).collect();
     let found = workloads(&shared.client, &sets).await?.foreign;
+    let installs_snapshots = order.desired.drivers.snapshots.state == ManagementState::Managed;
     let facts = Facts {
         vcenters: gathered.into_iter().map(|of| of.vcenter).collect(),
         nodes: seen,
@@ -78,7 +79,7 @@ pub(crate) async fn run(shared: &Shared, order: &Order) -> Result<Ran, Error> {
         chooses_addresses: order.desired.nodes != crate::config::Nodes::default(),
         has_cpi: order.ours.cpi || found.cpi.is_some(),
         foreign: in_the_way(order, &found),
-        has_snapshot_kinds: has_snapshots(&shared.client).await?,
+        has_snapshot_kinds: installs_snapshots || has_snapshots(&shared.client).await?,
         lost_attachments: lost(&attachments, &nodes),
         openshift: None,
     };

@@ -117,6 +117,8 @@ enum Name {
     Cni,
     /// The cloud provider
     Cpi,
+    /// The kinds of snapshots and their controller
+    SnapshotController,
     /// The storage driver
     Csi,
 }
@@ -222,7 +224,7 @@ impl Drivers {
     }
 
     fn uses_vcenter(&self) -> bool {
-        self.managed.iter().any(|driver| *driver != Name::Cni)
+        self.managed.iter().any(|driver| matches!(driver, Name::Cpi | Name::Csi))
     }
 
     /// Asks for what was not given.
@@ -319,6 +321,7 @@ impl Drivers {
                 connections: connections.clone(),
                 ..CpiSpec::default()
             }),
+            snapshot_controller: has(Name::SnapshotController).then(|| driver.clone()),
             csi: has(Name::Csi).then(|| CsiSpec { driver, connections, ..CsiSpec::default() }),
             ..DriverSetSpec::default()
         }

@@ -11,7 +11,7 @@ use super::seen::{DriverSeen, File, Seen};
 use crate::api::reason;
 use crate::checkup::Order;
 use crate::matrix::Driver;
-use crate::plan::{Change, Drivers, Hold, Step, Target, Wanted};
+use crate::plan::{Change, Drivers, Hold, REASONS_IN_USE, Step, Target, Wanted};
 use crate::render::Rendered;
 use crate::status::{Open, open};
 use crate::version::Version;
@@ -100,7 +100,7 @@ pub(crate) fn decide(seen: &Seen, is_deleted: bool, now: Timestamp) -> Turn<Plan
 fn turn(needs_help: bool, reason: &'static str, message: String, steps: &Drivers<Step>) -> Turn<Plan> {
     let is_removing =
         Driver::ALL.iter().any(|driver| *steps.get(*driver) == Step::Remove) || reason == reason::REMOVING;
-    let is_used = [reason::VOLUMES_IN_USE, reason::NETWORK_IN_USE].contains(&reason);
+    let is_used = REASONS_IN_USE.contains(&reason);
     let after = match (is_removing, is_used, needs_help) {
         (true, ..) => REMOVAL,
         (_, true, _) => IN_USE,

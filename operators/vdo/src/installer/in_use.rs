@@ -18,6 +18,9 @@ const PAGE: u32 = 100;
 /// Objects that are enough to say why something is not done.
 const ENOUGH: usize = 10;
 
+/// Kind of the snapshots as storage drivers have them.
+const CONTENTS: &str = "VolumeSnapshotContent";
+
 /// Calls `each` with the objects of a kind, page by page, until it returns false.
 async fn pages<K>(api: &Api<K>, mut each: impl FnMut(ObjectList<K>) -> bool) -> Result<(), kube::Error>
 where
@@ -51,15 +54,37 @@ where
 
 /// Returns whether the cluster has the kinds of snapshots.
 pub(crate) async fn has_snapshots(client: &Client) -> Result<bool, Error> {
-    match snapshots(client).list(&ListParams::default().limit(1)).await {
+    match of_snapshots(client, CONTENTS).list(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-fn snapshots(client: &Client) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent");
+/// Returns the snapshots of all storage drivers: the API server deletes them with their kinds.
+pub(super) async fn snapshots(client: &Client) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for kind in ["VolumeSnapshot", CONTENTS] {
+        let all = of_snapshots(client, kind);
+        let listed = pages(&all, |page| {
+            let name = |of: &DynamicObject| match of.namespace() {
+                Some(namespace) => format!("{kind} {namespace}/{}", of.name_any()),
+                None => format!("{kind} {}", of.name_any()),
+            };
+            found.extend(page.iter().map(name).take(ENOUGH));
+            found.len() < ENOUGH
+        });
+        match listed.await {
+            // The cluster has no snapshots.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            listed => listed?,
+        }
+    }
+    Ok(found)
+}
+
+fn of_snapshots(client: &Client, kind: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", kind);
     Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
 }
 
@@ -112,8 +137,8 @@ pub(super) async fn volumes(client: &Client) -> Result<Vec<String>, Error> {
         found.len() < 2 * ENOUGH
     })
     .await?;
-    let snapshots = snapshots(client);
-    let listed = pages(&snapshots, |page| {
+    let contents = of_snapshots(client, CONTENTS);
+    let listed = pages(&contents, |page| {
         let ours = page.iter().filter(|snapshot| snapshot.data["spec"]["driver"] == CSI_DRIVER);
         found.extend(ours.map(|of| format!("VolumeSnapshotContent {}", of.name_any())).take(ENOUGH));
         found.len() < 3 * ENOUGH

@@ -173,6 +173,7 @@ impl Asks for DriverSet {
         let drivers = [
             spec.cni.as_mut(),
             spec.cpi.as_mut().map(|cpi| &mut cpi.driver),
+            spec.snapshot_controller.as_mut(),
             spec.csi.as_mut().map(|csi| &mut csi.driver),
         ];
         drivers.into_iter().flatten().for_each(|driver| driver.version_policy = None);

@@ -73,7 +73,7 @@ impl Known<'_> {
 
     /// Returns what is seen. `aims`: how the drivers are to run about which no other object decides.
     pub(crate) fn see(&self, aims: Drivers<Option<Aim>>) -> Seen {
-        let Drivers { cni, cpi, csi } = aims;
+        let Drivers { cni, cpi, snapshots, csi } = aims;
         let mut seen = Seen {
             cluster: Cluster {
                 keeps_nodes: self.desired.keeps_nodes,
@@ -84,6 +84,7 @@ impl Known<'_> {
             drivers: Drivers {
                 cni: self.driver(Driver::Cni, cni),
                 cpi: self.driver(Driver::Cpi, cpi),
+                snapshots: self.driver(Driver::Snapshots, snapshots),
                 csi: self.driver(Driver::Csi, csi),
             },
             ..Seen::default()
@@ -157,8 +158,8 @@ impl Known<'_> {
                 .iter()
                 .map(|node| {
                     let state = match driver {
-                        // What it runs on each Node is waited for in its rollout.
-                        Driver::Cni => State::Ready,
+                        // What it runs is waited for in its rollout.
+                        Driver::Cni | Driver::Snapshots => State::Ready,
                         Driver::Cpi => node.cpi(since, self.now),
                         Driver::Csi => node.csi(self.desired.zones.is_some(), since, self.now),
                     };

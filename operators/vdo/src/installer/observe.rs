@@ -64,12 +64,7 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
     }
     let mut seen = known.see(found);
     seen.files = std::mem::take(&mut aims.files);
-    if seen.is_guarded(Driver::Csi) {
-        seen.cluster.volumes = in_use::volumes(&shared.client).await?;
-    }
-    if seen.is_guarded(Driver::Cni) {
-        seen.cluster.pods = in_use::pods(&shared.client).await?;
-    }
+    find_in_use(shared, &mut seen).await?;
     for driver in Driver::ALL {
         pods::explain(shared, driver, seen.drivers.get_mut(driver)).await;
     }
@@ -81,6 +76,20 @@ pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
     }
     seen.take_sight(aims.sight());
     Ok(seen)
+}
+
+/// Finds what uses the drivers that are to be removed.
+async fn find_in_use(shared: &Shared, seen: &mut Seen) -> Result<(), Error> {
+    if seen.is_guarded(Driver::Csi) {
+        seen.cluster.volumes = in_use::volumes(&shared.client).await?;
+    }
+    if seen.is_guarded(Driver::Snapshots) {
+        seen.cluster.snapshots = in_use::snapshots(&shared.client).await?;
+    }
+    if seen.is_guarded(Driver::Cni) {
+        seen.cluster.pods = in_use::pods(&shared.client).await?;
+    }
+    Ok(())
 }
 
 fn is_window_open(desired: &Desired, now: Timestamp) -> Result<bool, Hold> {

@@ -156,13 +156,13 @@ fn a_vdo_config_has_drivers_adopted_by_an_annotation() {
         config.metadata.deletion_timestamp = is_deleted.then_some(Time(Timestamp::UNIX_EPOCH));
         config.desired().map(|desired| Driver::ALL.map(|driver| desired.drivers.get(driver).adopts))
     };
-    assert_eq!(adopts("", false), Ok([false; 3]));
-    assert_eq!(adopts("cpi, CSI", false), Ok([false, true, true]));
-    assert_eq!(adopts("CIS", true), Ok([false; 3]), "it keeps nothing from being removed");
+    assert_eq!(adopts("", false), Ok([false; 4]));
+    assert_eq!(adopts("cpi, CSI", false), Ok([false, true, false, true]));
+    assert_eq!(adopts("CIS", true), Ok([false; 4]), "it keeps nothing from being removed");
     let problem = adopts("CIS", false).unwrap_err()[0].to_string();
     assert_eq!(
         problem,
-        "metadata.annotations[vdo.vmware.com/adopt]: unknown driver \"CIS\"; write one of CNI, CPI, CSI"
+        "metadata.annotations[vdo.vmware.com/adopt]: unknown driver \"CIS\"; write one of CNI, CPI, SnapshotController, CSI"
     );
 }
 

@@ -89,7 +89,7 @@ fn the_matrix_that_is_built_in_is_whole() {
     let matrix = Matrix::built_in().unwrap();
     assert!(matrix.ignored.is_empty(), "{:?}", matrix.ignored);
     for driver in Driver::ALL {
-        assert!(matrix.releases(driver).count() > 1, "{driver}");
+        assert!(matrix.releases(driver).count() > usize::from(driver != Driver::Snapshots), "{driver}");
         for (version, release) in matrix.releases(driver) {
             let text = version.to_string();
             assert!(!version.is_pre_release(), "{driver} {text}: images of trials are not kept");

@@ -59,6 +59,8 @@ struct WireMatrix {
     cni: BTreeMap<String, WireRelease>,
     #[serde(default, rename = "CPI")]
     cpi: BTreeMap<String, WireRelease>,
+    #[serde(default, rename = "SnapshotController")]
+    snapshots: BTreeMap<String, WireRelease>,
     #[serde(default, rename = "CSI")]
     csi: BTreeMap<String, WireRelease>,
     #[serde(flatten)]
@@ -106,7 +108,13 @@ pub(super) fn parse(text: &str) -> Result<Matrix, InvalidMatrix> {
     let wire: WireMatrix =
         serde_json::from_str(text).map_err(|error| InvalidMatrix::Form(error.to_string()))?;
     let mut matrix = Matrix { ignored: wire.rest.keys().cloned().collect(), ..Matrix::default() };
-    for (driver, releases) in [(Driver::Cni, wire.cni), (Driver::Cpi, wire.cpi), (Driver::Csi, wire.csi)] {
+    let all = [
+        (Driver::Cni, wire.cni),
+        (Driver::Cpi, wire.cpi),
+        (Driver::Snapshots, wire.snapshots),
+        (Driver::Csi, wire.csi),
+    ];
+    for (driver, releases) in all {
         for (text, release) in releases {
             let at = format!("{driver}.{text}");
             let version: Version = read(&at, &text)?;

@@ -4,7 +4,7 @@ use operator_kit::Turn;
 
 use super::Cluster;
 use super::operator::Operator;
-use super::values::{FOREIGN, number, parts, runs, version_of};
+use super::values::{DRIVERS, FOREIGN, number, parts, runs, version_of};
 use super::world::{Asker, Machine, Object, Set, State, Wrong};
 use crate::api::{DeletionPolicy, ManagementState};
 use crate::choose::Policy;
@@ -112,7 +112,7 @@ pub(super) fn decides_wrongly(
         Action::Remove(..) => {
             let is_used = match driver {
                 Driver::Cni => state.has_pod,
-                Driver::Cpi => false,
+                Driver::Cpi | Driver::Snapshots => false,
                 Driver::Csi => state.has_volume,
             };
             let is_before = |later: Driver| {
@@ -121,7 +121,7 @@ pub(super) fn decides_wrongly(
             if is_used {
                 Some(Wrong::InUse(driver))
             } else {
-                Driver::ALL.into_iter().any(is_before).then_some(Wrong::Disordered(driver))
+                DRIVERS.into_iter().any(is_before).then_some(Wrong::Disordered(driver))
             }
         }
     }
@@ -156,7 +156,7 @@ fn applies_wrongly(
     let is_missing = |earlier: Driver| {
         earlier < driver && wish(operator, asker, earlier) == ManagementState::Managed && !is_there(earlier)
     };
-    if Driver::ALL.into_iter().any(is_missing) {
+    if DRIVERS.into_iter().any(is_missing) {
         return Some(Wrong::Early(driver));
     }
     let cpi = &state.sets[number(Driver::Cpi)];
@@ -167,7 +167,7 @@ fn applies_wrongly(
 
 /// Returns a driver that was to go with an asker, and of which something is left that no other asker wants.
 pub(super) fn left(operator: &Operator, state: &State, at: usize) -> Option<Driver> {
-    Driver::ALL.into_iter().find(|driver| {
+    DRIVERS.into_iter().find(|driver| {
         let set = &state.sets[number(*driver)];
         let is_owned = owner(operator, state, *driver) == Some(at);
         let mut others = state.askers.iter().enumerate().filter(|(other, _)| *other != at);
@@ -203,7 +203,7 @@ impl Cluster {
         let Some(process) = state.process else { return false };
         let memory = self.operator.memory(process.memory);
         // What a new process has not looked at says nothing.
-        let is_known = Driver::ALL.into_iter().all(|driver| {
+        let is_known = DRIVERS.into_iter().all(|driver| {
             let record = self.operator.record(state.sets[number(driver)].notes);
             let is_managed = owner(&self.operator, &state, driver).is_some();
             record
@@ -219,7 +219,7 @@ impl Cluster {
         let is_rolled_out = |set: &Set| set.parts.iter().all(|object| !object.exists() || object.is_ready);
         is_known
             && state.sets.iter().all(is_rolled_out)
-            && Driver::ALL.into_iter().all(|driver| self.is_as_asked(&state, driver))
+            && DRIVERS.into_iter().all(|driver| self.is_as_asked(&state, driver))
             && (0..state.askers.len()).all(|asker| self.is_said(&state, asker))
             && Self::are_nodes_set_up(&state)
     }
@@ -266,7 +266,11 @@ impl Cluster {
             return keeps || (!asker.is_deleting && set.notes == 0 && !has_ours(set));
         }
         let cpi = &state.sets[number(Driver::Cpi)];
-        let has_cpi = has_ours(cpi) && !is_removing(&self.operator, cpi) || has_foreign(cpi);
+        // One that is half installed, and that nothing asks for any more, sets no Node up.
+        let is_left =
+            owner(&self.operator, state, Driver::Cpi).is_none() && !runs(Driver::Cpi, cpi, |_| true);
+        let is_ours = has_ours(cpi) && !is_removing(&self.operator, cpi) && !is_left;
+        let has_cpi = is_ours || has_foreign(cpi);
         if driver == Driver::Csi && set.notes == 0 && !has_cpi {
             return HELD_UP.into_iter().any(says) && !has_ours(set);
         }
@@ -308,7 +312,7 @@ impl Cluster {
         }
         let decides = |driver: Driver| owner(&self.operator, state, driver) == Some(at);
         let asks = |driver: Driver| wish(&self.operator, asker, driver) == ManagementState::Managed;
-        let is_other = Driver::ALL.into_iter().any(|driver| asks(driver) && !decides(driver));
+        let is_other = DRIVERS.into_iter().any(|driver| asks(driver) && !decides(driver));
         let is_held_up = HELD_UP.contains(&reason.as_str());
         if is_other {
             return !is_ready && (is_held_up || reason == "Conflicting");

@@ -10,7 +10,9 @@ use kube::core::DynamicObject;
 use operator_kit::{KitError, Outcome, Reconciler as _, Turn};
 use serde_json::json;
 
-use super::values::{ACCOUNTS, VERSIONS, link, long_ago, name, nodes, now, number, uuid, vcenter, workloads};
+use super::values::{
+    ACCOUNTS, VERSIONS, link, long_ago, name, nodes, now, number, place, uuid, vcenter, workloads,
+};
 use super::world::{Answer, Asker, NODES, Node, Set, State};
 use crate::api::{DriverSet, DriverSetStatus, ManagementState};
 use crate::config::ClusterId;
@@ -353,8 +355,9 @@ impl Operator {
     /// Returns what is noted of the drivers. An upgrade that has had its time was applied long ago.
     fn records(&self, basis: &Basis) -> Drivers<Option<Record>> {
         Drivers::of(|driver| {
-            let record = self.record(basis.notes[number(driver)])?;
-            let since = if basis.over[number(driver)] { long_ago() } else { record.since };
+            let at = place(driver)?;
+            let record = self.record(basis.notes[at])?;
+            let since = if basis.over[at] { long_ago() } else { record.since };
             Some(Record { since, ..record })
         })
     }
@@ -385,7 +388,7 @@ impl Operator {
             let plain =
                 |object: serde_json::Value| -> DynamicObject { serde_json::from_value(object).unwrap() };
             let files = match driver {
-                Driver::Cni => Vec::new(),
+                Driver::Cni | Driver::Snapshots => Vec::new(),
                 Driver::Cpi => {
                     let files = choosing.desired.cpi(vcenters).files().unwrap();
                     vec![plain(json!(files.config)), plain(json!(files.accounts.object()))]

@@ -6,7 +6,7 @@ use operator_kit::Turn;
 use super::Cluster;
 use super::carry::Fate;
 use super::check::{decides_wrongly, foreign, has_foreign};
-use super::values::{is_shown, is_upgrading, number, parts, runs, version_of};
+use super::values::{DRIVERS, is_shown, is_upgrading, number, parts, runs, version_of};
 use super::world::{
     ASKERS, Answer, Asker, Budget, Label, Machine, NODES, Node, Object, Pending, Process, Set, State,
 };
@@ -206,7 +206,7 @@ impl Cluster {
         if let Some(process) = next.process.as_mut() {
             process.has_news = false;
             process.memory = self.operator.remember(process.memory, |memory| {
-                for driver in Driver::ALL {
+                for driver in DRIVERS {
                     memory.look_at(driver);
                 }
             });
@@ -298,7 +298,7 @@ impl Cluster {
 /// Adds what people do to matrix and account, and what begins to use the drivers.
 fn setting_steps(state: &State, steps: &mut Steps<'_>) {
     let matrix = state.matrix;
-    for driver in Driver::ALL {
+    for driver in DRIVERS {
         steps.fault(
             |left| &mut left.breaks,
             matrix == 0 && state.broken.is_none(),
@@ -347,7 +347,7 @@ fn setting_steps(state: &State, steps: &mut Steps<'_>) {
 
 /// Adds what others do to the drivers' objects, and what drivers they bring.
 fn edit_steps(state: &State, steps: &mut Steps<'_>) {
-    for driver in Driver::ALL {
+    for driver in DRIVERS {
         let at = number(driver);
         let set = state.sets[at];
         steps.fault(
@@ -392,7 +392,7 @@ fn edit_steps(state: &State, steps: &mut Steps<'_>) {
 
 /// Adds what the drivers do.
 fn driver_steps(state: &State, steps: &mut Steps<'_>) {
-    for driver in Driver::ALL {
+    for driver in DRIVERS {
         let set = state.sets[number(driver)];
         let gets_ready = |object: &Object| {
             object.exists() && (state.broken != Some(driver) || version_of(object.content) == 0)

@@ -18,6 +18,8 @@ use crate::nodes::NodeSeen;
 use crate::plan::Drivers;
 use crate::version::from_about;
 
+/// The drivers of the model. The snapshot controller is not in it.
+pub const DRIVERS: [Driver; 3] = [Driver::Cni, Driver::Cpi, Driver::Csi];
 /// The versions of each driver, oldest first.
 pub const VERSIONS: [[&str; 2]; 3] = [["2.6.0", "2.7.0"], ["1.36.0", "1.36.1"], ["3.7.2", "3.7.3"]];
 /// What an object of another tool was made from.
@@ -40,9 +42,14 @@ pub fn version_of(content: u8) -> u8 {
     (content - 1) / ACCOUNTS
 }
 
-/// Returns the number of a driver.
+/// Returns the number of a driver of the model.
 pub fn number(driver: Driver) -> usize {
-    Driver::ALL.iter().position(|of| *of == driver).unwrap()
+    place(driver).unwrap()
+}
+
+/// Returns the number of a driver, if it is in the model.
+pub fn place(driver: Driver) -> Option<usize> {
+    DRIVERS.iter().position(|of| *of == driver)
 }
 
 /// Returns which part an object of a driver is of.
@@ -101,13 +108,13 @@ pub fn link(account: u8, answer: Option<Answer>) -> Link {
 
 /// Returns what workloads there are: of ours, from what the newest was made.
 pub fn workloads(ours: [Option<u8>; 3], foreign: [bool; 3]) -> Workloads {
-    let at = |driver: Driver| number(driver);
     let of = |driver: Driver| {
-        let content = ours[at(driver)]?;
-        Some(VERSIONS[at(driver)][version_of(content) as usize].to_owned())
+        let at = place(driver)?;
+        Some(VERSIONS[at][version_of(ours[at]?) as usize].to_owned())
     };
     let other = |driver: Driver| {
-        foreign[at(driver)].then(|| Foreign { what: "DaemonSet kube-system/other".to_owned(), version: None })
+        foreign[place(driver)?]
+            .then(|| Foreign { what: "DaemonSet kube-system/other".to_owned(), version: None })
     };
     Workloads { foreign: Drivers::of(other), ours: Drivers::of(of) }
 }

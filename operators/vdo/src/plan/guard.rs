@@ -19,6 +19,8 @@ pub struct Cluster {
     pub keeps_nodes: bool,
     /// Volumes, attachments and snapshots of CSI, such as `PersistentVolume pvc-1`.
     pub volumes: Vec<String>,
+    /// Snapshots of any storage driver, such as `VolumeSnapshot web/data`: the API server deletes them with their kinds.
+    pub snapshots: Vec<String>,
     /// Pods with addresses of the network.
     pub pods: Vec<String>,
     /// Whether versions may change now.
@@ -104,6 +106,20 @@ pub(super) fn foreign(driver: Driver, what: &str) -> Hold {
     Hold { reason: reason::FOREIGN_DRIVER, message }
 }
 
+/// Returns that the kinds of snapshots stay while CSI does.
+pub(super) fn snapshotter() -> Hold {
+    Hold {
+        reason: reason::SNAPSHOTS_REQUIRED,
+        message: "the csi-snapshotter of CSI fails without the kinds of snapshots: remove CSI first, or leave the SnapshotController \
+                  unmanaged"
+            .to_owned(),
+    }
+}
+
+/// The reasons of [`in_use`]: what uses the drivers is not watched.
+pub(crate) const REASONS_IN_USE: [&str; 3] =
+    [reason::VOLUMES_IN_USE, reason::SNAPSHOTS_IN_USE, reason::NETWORK_IN_USE];
+
 /// Returns why a driver is not removed.
 pub(super) fn in_use(driver: Driver, cluster: &Cluster) -> Option<Hold> {
     let (reason, names, what, remedy) = match driver {
@@ -113,6 +129,12 @@ pub(super) fn in_use(driver: Driver, cluster: &Cluster) -> Option<Hold> {
             &cluster.volumes,
             "CSI has to detach and delete these",
             "delete the claims and snapshots, or keep the driver",
+        ),
+        Driver::Snapshots => (
+            reason::SNAPSHOTS_IN_USE,
+            &cluster.snapshots,
+            "these would go with their kinds",
+            "delete them, or leave the SnapshotController unmanaged",
         ),
         Driver::Cni => (
             reason::NETWORK_IN_USE,

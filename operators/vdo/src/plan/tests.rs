@@ -1,6 +1,7 @@
 //! Cases, every combination of states, and whole installations and removals.
 
 mod explore;
+mod snapshots;
 
 use operator_kit::ReconcileError as _;
 
@@ -49,8 +50,9 @@ fn foreign() -> Found {
     Found::Foreign("DaemonSet kube-system/other".to_owned())
 }
 
-fn all<T: Clone>(value: &T) -> Drivers<T> {
-    Drivers { cni: value.clone(), cpi: value.clone(), csi: value.clone() }
+/// Returns the value for each driver but the snapshot controller.
+fn all<T: Clone + Default>(value: &T) -> Drivers<T> {
+    Drivers { cni: value.clone(), cpi: value.clone(), csi: value.clone(), ..Drivers::default() }
 }
 
 /// A cluster in which nothing is in the way.
@@ -64,12 +66,16 @@ fn names(texts: &[&str]) -> Vec<String> {
 
 /// Formats steps: what happens with CNI, CPI and CSI.
 fn steps(plan: &Drivers<Step>) -> [String; 3] {
-    Driver::ALL.map(|driver| match plan.get(driver) {
+    [Driver::Cni, Driver::Cpi, Driver::Csi].map(|driver| text(plan.get(driver)))
+}
+
+fn text(step: &Step) -> String {
+    match step {
         Step::Apply(change) => format!("{change:?}"),
         Step::Wait(hold) => format!("Wait {}", hold.reason),
         Step::Blocked(hold) => format!("Blocked {}", hold.reason),
         other => format!("{other:?}"),
-    })
+    }
 }
 
 #[test]
@@ -82,17 +88,17 @@ fn the_first_installation_goes_from_the_network_to_the_storage() {
         (Drivers { cni: progressing(1), ..Drivers::default() }, &nodes, ["Maintain", waits, waits]),
         (Drivers { cni: available(1), ..Drivers::default() }, &nodes, ["Maintain", "Install", waits]),
         (
-            Drivers { cni: available(1), cpi: progressing(1), csi: Found::Absent },
+            Drivers { cni: available(1), cpi: progressing(1), csi: Found::Absent, ..Drivers::default() },
             &nodes,
             ["Maintain", "Maintain", waits],
         ),
         (
-            Drivers { cni: available(1), cpi: available(1), csi: Found::Absent },
+            Drivers { cni: available(1), cpi: available(1), csi: Found::Absent, ..Drivers::default() },
             &nodes,
             ["Maintain", "Maintain", "Wait NodesUninitialized"],
         ),
         (
-            Drivers { cni: available(1), cpi: available(1), csi: Found::Absent },
+            Drivers { cni: available(1), cpi: available(1), csi: Found::Absent, ..Drivers::default() },
             &cluster(),
             ["Maintain", "Maintain", "Install"],
         ),
@@ -111,7 +117,7 @@ fn the_first_installation_goes_from_the_network_to_the_storage() {
 #[test]
 fn a_driver_that_is_not_ours_is_left_alone() {
     let wanted = Drivers { csi: present(1), ..Drivers::default() };
-    let found = Drivers { cni: foreign(), cpi: foreign(), csi: Found::Absent };
+    let found = Drivers { cni: foreign(), cpi: foreign(), csi: Found::Absent, ..Drivers::default() };
     assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Rest", "Rest", "Install"]);
     let found = Drivers { csi: foreign(), ..Drivers::default() };
     assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Rest", "Rest", "Blocked ForeignDriver"]);
@@ -128,9 +134,10 @@ fn csi_that_needs_cpi_waits_for_some_cpi() {
         cni: Wanted::Unmanaged,
         cpi: wanted_cpi,
         csi: Wanted::Present(Target { needs_cpi: true, ..target(1) }),
+        ..Drivers::default()
     };
     let csi_in = |wanted: &Drivers<Wanted>, cpi: Found, csi: Found, is_cpi_kept: bool| {
-        let found = Drivers { cni: Found::Absent, cpi, csi };
+        let found = Drivers { cni: Found::Absent, cpi, csi, ..Drivers::default() };
         let [_, cpi, csi] = steps(&plan(wanted, &found, &Cluster { is_cpi_kept, ..cluster() }));
         (cpi, csi)
     };
@@ -164,7 +171,7 @@ fn cpi_stays_while_a_csi_is_there_that_needs_it() {
     let csi = Found::Ours(Installed { needs_cpi: true, ..installed(1) });
     let wanted = Drivers { cpi: Wanted::Removed, ..Drivers::default() };
     let cpi = |csi: Found, health: Health| {
-        let found = Drivers { cni: Found::Absent, cpi: ours(1, health), csi };
+        let found = Drivers { cni: Found::Absent, cpi: ours(1, health), csi, ..Drivers::default() };
         steps(&plan(&wanted, &found, &cluster()))[1].clone()
     };
     assert_eq!(cpi(csi.clone(), Health::Available), "Blocked CpiRequired");
@@ -226,7 +233,7 @@ fn versions_change_one_after_the_other_and_in_the_window() {
 fn what_is_rolled_back_waits_for_earlier_drivers_and_for_visible_machines_only() {
     let back = Wanted::Present(Target { rolls_back: true, ..target(1) });
     let wanted = Drivers { cni: present(2), ..all(&back) };
-    let found = Drivers { cni: available(1), cpi: available(1), csi: progressing(2) };
+    let found = Drivers { cni: available(1), cpi: available(1), csi: progressing(2), ..Drivers::default() };
     let forbidden = Checks::Failed { install: false, upgrade: false, message: String::new() };
     let closed = Cluster { is_window_open: false, checks: forbidden, ..cluster() };
     let waits = "Wait OutsideOfWindow";
@@ -250,7 +257,9 @@ fn what_is_unclear_leaves_what_runs() {
     let hold = Hold { reason: reason::CPI_REQUIRED, message: "no version fits".to_owned() };
     let wanted = all(&Wanted::Unclear(hold.clone()));
     for found in [Found::Absent, available(1), progressing(1), foreign()] {
-        assert_eq!(plan(&wanted, &all(&found), &cluster()), all(&Step::Blocked(hold.clone())));
+        let blocked = Step::Blocked(hold.clone());
+        let all_blocked = Drivers { snapshots: Step::Rest, ..Drivers::of(|_| blocked.clone()) };
+        assert_eq!(plan(&wanted, &all(&found), &cluster()), all_blocked);
     }
 }
 
@@ -267,14 +276,18 @@ fn the_removal_is_the_reverse_and_waits_for_what_uses_the_driver() {
         (all(&available(1)), &cluster(), [waits, waits, "Remove"]),
         (Drivers { csi: removing.clone(), ..all(&available(1)) }, &used, [waits, waits, "Remove"]),
         (Drivers { csi: gone.clone(), ..all(&available(1)) }, &used, [waits, "Remove", "Rest"]),
-        (Drivers { cpi: removing, csi: gone.clone(), cni: available(1) }, &used, [waits, "Remove", "Rest"]),
         (
-            Drivers { cpi: gone.clone(), csi: gone.clone(), cni: available(1) },
+            Drivers { cpi: removing, csi: gone.clone(), cni: available(1), ..Drivers::default() },
+            &used,
+            [waits, "Remove", "Rest"],
+        ),
+        (
+            Drivers { cpi: gone.clone(), csi: gone.clone(), cni: available(1), ..Drivers::default() },
             &used,
             ["Blocked NetworkInUse", "Rest", "Rest"],
         ),
         (
-            Drivers { cpi: gone.clone(), csi: gone.clone(), cni: available(1) },
+            Drivers { cpi: gone.clone(), csi: gone.clone(), cni: available(1), ..Drivers::default() },
             &cluster(),
             ["Remove", "Rest", "Rest"],
         ),
@@ -291,7 +304,7 @@ fn the_removal_is_the_reverse_and_waits_for_what_uses_the_driver() {
 
 #[test]
 fn what_is_released_stays() {
-    let found = Drivers { cni: foreign(), cpi: Found::Absent, csi: available(1) };
+    let found = Drivers { cni: foreign(), cpi: Found::Absent, csi: available(1), ..Drivers::default() };
     assert_eq!(steps(&plan(&all(&Wanted::Released), &found, &cluster())), ["Rest", "Rest", "Release"]);
 }
 

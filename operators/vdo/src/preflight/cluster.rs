@@ -42,7 +42,7 @@ pub(super) fn run(facts: &Facts, findings: &mut Vec<Finding>) {
             Severity::Warning,
             "the kinds of snapshots do not exist, so that the csi-snapshotter of CSI keeps failing"
                 .to_owned(),
-            "install the snapshot CRDs and controller, or do not use snapshots",
+            "have vdo install them by spec.snapshotController of a DriverSet, or install the snapshot CRDs and controller yourself",
         );
     }
     let Some(openshift) = facts.openshift else { return };

@@ -28,7 +28,7 @@ pub(super) fn without_samples(mut objects: Vec<DynamicObject>, driver: Driver) -
 /// Has the Pods mount the files that vdo makes. They must mount them already, under this name or that of the sample.
 pub(super) fn connect(objects: &mut [DynamicObject], driver: Driver) -> Option<Problem> {
     let (kind, source, key, name) = match driver {
-        Driver::Cni => return None,
+        Driver::Cni | Driver::Snapshots => return None,
         Driver::Cpi => ("ConfigMap", "configMap", "name", CPI_CONFIG_MAP),
         Driver::Csi => ("Secret", "secret", "secretName", CSI_SECRET),
     };

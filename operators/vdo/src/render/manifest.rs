@@ -61,7 +61,7 @@ pub fn parse(text: &str) -> Result<Vec<DynamicObject>, Problem> {
 /// Returns the namespace in which a driver runs.
 pub(super) fn namespace(driver: Driver) -> &'static str {
     match driver {
-        Driver::Cni | Driver::Cpi => KUBE_SYSTEM,
+        Driver::Cni | Driver::Cpi | Driver::Snapshots => KUBE_SYSTEM,
         Driver::Csi => CSI_NAMESPACE,
     }
 }

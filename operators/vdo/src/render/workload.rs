@@ -94,7 +94,7 @@ fn tolerate(spec: &mut Value, settings: &Settings) {
             && toleration["effect"] == "NoSchedule"
     });
     let early = EARLY.iter().filter(|key| {
-        let is_needed = settings.driver != Driver::Csi && !tolerates_all;
+        let is_needed = matches!(settings.driver, Driver::Cni | Driver::Cpi) && !tolerates_all;
         is_needed && tolerations.iter().all(|toleration| toleration["key"] != **key)
     });
     let early: Vec<_> =

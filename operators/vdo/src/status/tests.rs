@@ -39,7 +39,7 @@ fn hold() -> Hold {
 }
 
 fn of_csi(csi: Report) -> VdoConfigStatus {
-    let reports = Drivers { cni: unmanaged(), cpi: unmanaged(), csi };
+    let reports = Drivers { csi, ..Drivers::of(|_| unmanaged()) };
     vdo_config(None, Some(1), &reports, &BTreeMap::new(), Timestamp::UNIX_EPOCH)
 }
 
@@ -170,6 +170,7 @@ fn ready_names_the_driver_that_needs_help_before_those_that_come_by_themselves()
     let reports = Drivers {
         cni: report(Found::Absent, Step::Apply(Change::Install), Summary::default()),
         cpi: waiting,
+        snapshots: report(Found::Absent, Step::Apply(Change::Install), Summary::default()),
         csi: report(Found::Absent, Step::Blocked(blocked), Summary::default()),
     };
     let status = driver_set(None, Some(3), &reports, Timestamp::UNIX_EPOCH);
@@ -177,22 +178,24 @@ fn ready_names_the_driver_that_needs_help_before_those_that_come_by_themselves()
     let ready = &status.conditions[0];
     assert_eq!((ready.reason.as_str(), ready.message.as_str()), ("ForeignDriver", "CSI: another tool"));
     let types: Vec<_> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-    assert_eq!(types, ["Ready", "CNIAvailable", "CPIAvailable", "CSIAvailable"]);
+    assert_eq!(
+        types,
+        ["Ready", "CNIAvailable", "CPIAvailable", "CSIAvailable", "SnapshotControllerAvailable"]
+    );
     // A driver that is not managed any more loses its condition; others keep their times.
     let later = Timestamp::from_second(60).unwrap();
     let reports = Drivers { cni: unmanaged(), ..reports };
     let next = driver_set(Some(&status), Some(3), &reports, later);
     let types: Vec<_> = next.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-    assert_eq!(types, ["Ready", "CPIAvailable", "CSIAvailable"]);
+    assert_eq!(types, ["Ready", "CPIAvailable", "CSIAvailable", "SnapshotControllerAvailable"]);
     assert_eq!(next.conditions[0], status.conditions[0]);
 }
 
 #[test]
 fn a_driver_set_shows_what_runs() {
     let reports = Drivers {
-        cni: unmanaged(),
-        cpi: unmanaged(),
         csi: report(found(Health::Available), MAINTAIN, summary(1, 1, 0)),
+        ..Drivers::of(|_| unmanaged())
     };
     let status = driver_set(None, Some(1), &reports, Timestamp::UNIX_EPOCH);
     let csi = status.csi.unwrap();
@@ -212,7 +215,7 @@ fn the_nodes_of_the_status_are_bounded_and_those_that_are_not_ready_come_first()
         })
         .collect();
     let cpi = report(found(Health::Available), MAINTAIN, summary(1, 0, 0));
-    let reports = Drivers { cni: unmanaged(), cpi, csi: unmanaged() };
+    let reports = Drivers { cpi, ..Drivers::of(|_| unmanaged()) };
     let status = vdo_config(None, Some(1), &reports, &nodes, Timestamp::UNIX_EPOCH);
     let cpi = status.cpi.clone().unwrap();
     assert_eq!((cpi.node_status.len(), cpi.node_status["node-4999"].as_str()), (500, "failed"));

@@ -199,7 +199,7 @@ impl<'a, K: Asks> Aims<'a, K> {
         vcenters: Vec<Vcenter>,
     ) -> Result<Result<Vec<DynamicObject>, Vec<Problem>>, Error> {
         Ok(match driver {
-            Driver::Cni => Ok(Vec::new()),
+            Driver::Cni | Driver::Snapshots => Ok(Vec::new()),
             Driver::Cpi => self.desired.cpi(vcenters).files().map(|files| {
                 [dynamic(&files.config), dynamic(&files.accounts.object())].into_iter().flatten().collect()
             }),

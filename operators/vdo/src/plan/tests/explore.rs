@@ -32,8 +32,13 @@ fn states() -> Vec<Found> {
 }
 
 fn clusters() -> Vec<Cluster> {
-    let busy =
-        Cluster { volumes: names(&["v"]), pods: names(&["p"]), uninitialized: names(&["n"]), ..cluster() };
+    let busy = Cluster {
+        volumes: names(&["v"]),
+        snapshots: names(&["s"]),
+        pods: names(&["p"]),
+        uninitialized: names(&["n"]),
+        ..cluster()
+    };
     vec![
         cluster(),
         Cluster { invisible: None, ..busy.clone() },
@@ -48,14 +53,33 @@ fn each(mut check: impl FnMut(&Drivers<Wanted>, &Drivers<Found>, &Cluster)) -> u
         .into_iter()
         .flat_map(|wish| states().into_iter().map(move |state| (wish.clone(), state)))
         .collect();
+    // Some of the snapshot controller's: with all of them there are too many.
+    let of_snapshots = [
+        (Wanted::Unmanaged, Found::Absent),
+        (present(1), Found::Absent),
+        (present(2), progressing(1)),
+        (Wanted::Removed, available(1)),
+    ];
+    let surroundings = clusters().into_iter().flat_map(|cluster| {
+        of_snapshots.iter().map(move |(wanted, found)| (cluster.clone(), wanted.clone(), found.clone()))
+    });
     let mut count = 0;
-    for cluster in clusters() {
+    for (cluster, snapshots, snapshots_found) in surroundings {
         for (cni, cni_found) in &pairs {
             for (cpi, cpi_found) in &pairs {
                 for (csi, csi_found) in &pairs {
-                    let wanted = Drivers { cni: cni.clone(), cpi: cpi.clone(), csi: csi.clone() };
-                    let found =
-                        Drivers { cni: cni_found.clone(), cpi: cpi_found.clone(), csi: csi_found.clone() };
+                    let wanted = Drivers {
+                        cni: cni.clone(),
+                        cpi: cpi.clone(),
+                        snapshots: snapshots.clone(),
+                        csi: csi.clone(),
+                    };
+                    let found = Drivers {
+                        cni: cni_found.clone(),
+                        cpi: cpi_found.clone(),
+                        snapshots: snapshots_found.clone(),
+                        csi: csi_found.clone(),
+                    };
                     check(&wanted, &found, &cluster);
                     count += 1;
                 }
@@ -125,6 +149,7 @@ fn check_one(
             let is_free = match driver {
                 Driver::Cni => cluster.pods.is_empty(),
                 Driver::Cpi => true,
+                Driver::Snapshots => cluster.snapshots.is_empty() && found.csi == Found::Absent,
                 Driver::Csi => cluster.volumes.is_empty(),
             };
             assert!(is_free || installed.health.is_removing(), "{}", why());
@@ -166,11 +191,7 @@ struct World {
 
 impl World {
     fn found(&mut self, driver: Driver) -> &mut Found {
-        match driver {
-            Driver::Cni => &mut self.found.cni,
-            Driver::Cpi => &mut self.found.cpi,
-            Driver::Csi => &mut self.found.csi,
-        }
+        self.found.get_mut(driver)
     }
 
     /// Time passes: what was begun gets ready, what is being removed is gone, and a CPI that runs sets Nodes up.
@@ -231,7 +252,8 @@ fn every_run_ends_where_it_should() {
     for cni in &own {
         for cpi in &own {
             for csi in &own {
-                let found = Drivers { cni: cni.clone(), cpi: cpi.clone(), csi: csi.clone() };
+                let found =
+                    Drivers { cni: cni.clone(), cpi: cpi.clone(), csi: csi.clone(), ..Drivers::default() };
                 let world = run(&all(&present(2)), found.clone(), nodes.clone());
                 assert_eq!(world.found, all(&available(2)), "{found:?}: {:?}", world.log);
                 let world = run(&all(&Wanted::Removed), found.clone(), cluster());

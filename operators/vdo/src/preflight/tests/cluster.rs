@@ -86,7 +86,7 @@ pub(super) static CLUSTER: &[Row] = &[
         Check::SnapshotKinds,
         Warning,
         "cluster",
-        "the kinds of snapshots do not exist, so that the csi-snapshotter of CSI keeps failing: install the snapshot CRDs",
+        "the kinds of snapshots do not exist, so that the csi-snapshotter of CSI keeps failing: have vdo install them by spec.snapshotController of a DriverSet",
     ),
     (
         |f| f.openshift.as_mut().unwrap().manages_csi = true,

@@ -10,6 +10,7 @@ fn manifests(driver: Driver) -> Vec<(Version, Vec<DynamicObject>)> {
     let folder = match driver {
         Driver::Cni => "antrea",
         Driver::Cpi => "cpi",
+        Driver::Snapshots => "snapshot-controller",
         Driver::Csi => "csi",
     };
     let Ok(files) = std::fs::read_dir(directory.join(folder)) else {
@@ -103,6 +104,17 @@ fn csi_is_rendered() {
                 "{version}: {image} is a sidecar, and keeps its version"
             );
         }
+    }
+}
+
+#[test]
+fn the_snapshot_controller_is_rendered() {
+    for (version, objects) in manifests(Driver::Snapshots) {
+        let rendered = check(Driver::Snapshots, &version, &objects, 0, 0);
+        assert_eq!(rendered.images, [format!("registry.k8s.io/sig-storage/snapshot-controller:v{version}")]);
+        let stages: Vec<_> = rendered.waves.iter().map(|wave| kinds(wave)).collect();
+        assert_eq!(stages[0], ["CustomResourceDefinition"]);
+        assert_eq!(stages.last().unwrap(), &["Deployment"]);
     }
 }
 
