@@ -87,7 +87,8 @@ impl Rig for VdoRig {
     ];
     const ALIKE: &'static [&'static str] = &[
         "spec.cni.",
-        "spec.snapshotController.",
+        // Of all of it: a driver that is not managed any more stays, so that the sample does not bring back what was before.
+        "spec.snapshotController",
         "spec.cpi.nodes.exclude",
         "spec.cpi.nodes.external",
         "spec.cpi.resources[vsphere-cloud-controller-manager].limits",
