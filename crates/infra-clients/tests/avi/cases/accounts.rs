@@ -42,7 +42,7 @@ pub(super) async fn user_logs_in(rig: &Rig) -> Result<()> {
     ensure!(read.password.is_none(), "the password is not shown");
     rig.client_of("u1", PASSWORD)?.default_api().all(POOL, &Query::new()).await?;
     // A write without the password leaves it.
-    rig.api().update(USER, &made.meta.uuid, |user| user.rest.set("full_name", "U One")).await?;
+    rig.api().update(USER, &made.meta.uuid, |user| user.full_name = Some("U One".to_owned())).await?;
     rig.client_of("u1", PASSWORD)?.versions().await?;
     // A write with one changes it.
     rig.api().update(USER, &made.meta.uuid, |user| user.password = Some(Secret::new("An0ther-one!"))).await?;

@@ -140,8 +140,8 @@ pub(super) async fn tenants_roles_and_users(rig: &Rig) -> Result<()> {
             default_tenant_ref: Some(Ref::new("tenant", "admin")),
             ..User::default()
         },
-        |user| user.rest.set("full_name", "A User"),
-        |user| user.rest.text("full_name") == Some("A User"),
+        |user| user.rest.set("email", "a@example.com"),
+        |user| user.rest.text("email") == Some("a@example.com"),
     )
     .await
 }
