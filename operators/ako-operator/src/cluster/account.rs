@@ -212,9 +212,20 @@ impl Clusters {
         Marks::of(&self.id, &user_of(cluster), secret)
     }
 
-    /// Returns whether the user of a Cluster's name on AVI is of others: then what has the marks of the Cluster there may be as well.
-    pub(super) async fn is_of_others(&self, cluster: &Cluster, avi: &Avi) -> Result<bool, Error> {
-        if cluster.namespace() == SYSTEM_NAMESPACE {
+    /// Returns whether a Cluster may have a user of its own. Where AKO's user is given, the one of before that was set is left.
+    async fn has_user(&self, cluster: &Cluster, adc: &AkoDeploymentConfig) -> Result<bool, Error> {
+        Ok(adc.spec.workload_credential_ref.is_none() || self.has_user_secret(cluster).await?)
+    }
+
+    /// Returns whether the user of a Cluster's name on AVI is of others: then what has the marks of the Cluster there may be as well. Where AKO's
+    /// user is given, the account may lack the right to read users.
+    pub(super) async fn is_of_others(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        avi: &Avi,
+    ) -> Result<bool, Error> {
+        if cluster.namespace() == SYSTEM_NAMESPACE || !self.has_user(cluster, adc).await? {
             return Ok(false);
         }
         let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
@@ -228,8 +239,7 @@ impl Clusters {
             let message = "no AKODeploymentConfig that can be read has recorded the Cluster, so that nothing says where it is";
             return Err(Error::Credentials(message.to_owned()));
         };
-        // One of before the field was set goes as well.
-        if adc.spec.workload_credential_ref.is_none() || self.has_user_secret(cluster).await? {
+        if self.has_user(cluster, &adc).await? {
             let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
             let (user, marks) = (user_of(cluster), self.marks(cluster, secret.as_ref()));
             let tenant = place.tenant_of(cluster.namespace(), cluster.name());

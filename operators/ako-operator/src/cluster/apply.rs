@@ -107,10 +107,10 @@ impl Clusters {
 
     async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<Removed, Error> {
         // It was known a moment ago: the next pass says what is missing.
-        let Some((_, place, avi)) = self.at_avi(cluster).await? else {
+        let Some((adc, place, avi)) = self.at_avi(cluster).await? else {
             return Err(KitError::StillChanging.into());
         };
-        if self.is_of_others(cluster, &avi).await? {
+        if self.is_of_others(cluster, &adc, &avi).await? {
             return Ok(Removed::OfOthers);
         }
         let target = purge::Target {

@@ -79,7 +79,7 @@ impl Clusters {
         let uid = adc.uid().unwrap_or_default();
         let avi = self.connections.client(&uid, &adc.spec.controller, &offered.admin)?;
         if is_here {
-            return self.is_of_others(cluster, &avi).await;
+            return self.is_of_others(cluster, adc, &avi).await;
         }
         Ok(avi::whose(&avi, &user_of(cluster), &Marks::new(&self.id)).await? == Whose::Others)
     }
