@@ -300,6 +300,7 @@ impl Inventory {
         for moref in gone {
             self.put_folder(&moref, None, None);
         }
+        self.tasks.retain(|_, entry| entry.watched || entry.submitted.is_some());
     }
 
     /// Returns whether the report in progress has named this object.

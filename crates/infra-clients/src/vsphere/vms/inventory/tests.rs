@@ -341,25 +341,32 @@ fn a_submitted_task_that_the_collector_does_not_watch_is_read() {
     assert!(inventory.task(&task("1")).is_none());
 }
 
+/// Its list of recent tasks is bounded: no update says any more how far such a task is.
+#[test]
+fn a_task_of_another_client_that_a_complete_report_does_not_name_is_dropped() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    inventory.apply(&reported(UpdateKind::Enter, "theirs", "running", "them"), now);
+    inventory.task_submitted(&task("ours"), now);
+    inventory.begin_baseline();
+    inventory.end_baseline(now);
+    assert!(inventory.task(&task("theirs")).is_none());
+    assert!(inventory.task(&task("ours")).is_some());
+}
+
 #[test]
 fn the_times_of_tasks_are_the_later_by_either_clock() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    for (ahead, queued) in [(0, 1000), (-600, 1600), (600, 1000)] {
-        inventory.set_clock(SignedDuration::from_secs(ahead));
+    let seconds = SignedDuration::from_secs;
+    // At the last one there is no other time.
+    for (ahead, queued) in
+        [(seconds(0), 1000), (seconds(-600), 1600), (seconds(600), 1000), (SignedDuration::MIN, 1000)]
+    {
+        inventory.set_clock(ahead);
         let queued = SystemTime::UNIX_EPOCH + Duration::from_secs(queued);
         let shown = vec![("info.queueTime", text("1970-01-01T00:16:40Z"))];
         inventory.apply(&update(UpdateKind::Enter, &task("1"), shown), now);
-        assert_eq!(inventory.task(&task("1")).unwrap().queued_at, Some(queued), "{ahead} s ahead");
+        assert_eq!(inventory.task(&task("1")).unwrap().queued_at, Some(queued), "{ahead} ahead");
     }
-    inventory.set_clock(SignedDuration::MIN);
-    inventory.apply(
-        &update(UpdateKind::Enter, &task("1"), vec![("info.queueTime", text("1970-01-01T00:16:40Z"))]),
-        now,
-    );
-    assert_eq!(
-        inventory.task(&task("1")).unwrap().queued_at,
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1000))
-    );
 }
 
 #[test]
