@@ -314,10 +314,10 @@ pub fn answer(memory: &Memory, subject: Subject, result: Result<Option<MoRef>, F
         Subject::Instance { uid, key, kind } => {
             let task = result.as_ref().ok().and_then(Option::as_ref);
             let task = task.map(|task| task_status(task, kind, now));
-            match result {
-                Ok(Some(_)) => task.iter().for_each(|task| memory.in_flight.submitted(&uid, task.clone())),
-                Ok(None) => memory.in_flight.settle(&uid),
-                Err(error) => {
+            match (result, &task) {
+                (Ok(_), Some(task)) => memory.in_flight.submitted(&uid, task.clone()),
+                (Ok(_), None) => memory.in_flight.settle(&uid),
+                (Err(error), _) => {
                     let in_doubt = error.in_doubt();
                     memory.in_flight.failed(&uid, kind, error, in_doubt);
                 }

@@ -1,6 +1,7 @@
 //! What the controllers read from the vCenter's client, and request of it, in a pass. Nothing here waits, so a test answers
 //! with plain values.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use infra_clients::vsphere::MoRef;
@@ -24,8 +25,14 @@ pub trait Vcenter {
     fn confirm(&self, vm: &MoRef);
     /// Requests a look-up of a template.
     fn request_template(&self, name: &str);
-    /// Follows a task that an earlier process submitted.
+    /// Follows a task that this process did not submit.
     fn follow(&self, task: &MoRef);
+    /// Follows clones that may be running: the vCenter's list of recent tasks may lose one that runs.
+    fn follow_all(&self, clones: &HashSet<MoRef>) {
+        for clone in clones {
+            self.follow(clone);
+        }
+    }
 }
 
 impl Vcenter for Vms {

@@ -102,10 +102,7 @@ pub fn apply_folder(
             memory.in_flight.choosing(&uid, &key, generation, vcenter.request_refresh());
         }
         Plan::WatchClones(clones) => {
-            // The vCenter's list of recent tasks may lose one that runs.
-            for clone in &clones {
-                vcenter.follow(clone);
-            }
+            vcenter.follow_all(&clones);
             memory.in_flight.watch_originals(&uid, clones, SystemTime::now());
         }
         Plan::RefreshOriginals => {

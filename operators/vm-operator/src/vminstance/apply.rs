@@ -42,10 +42,7 @@ pub fn apply(
         Action::Refresh => in_flight.refreshing(&uid, vcenter.request_refresh()),
         Action::SetDoubt(doubt) => {
             if let Doubt::Watching(clones) = &doubt {
-                // The vCenter's list of recent tasks may lose one that runs.
-                for clone in clones {
-                    vcenter.follow(clone);
-                }
+                vcenter.follow_all(clones);
             }
             in_flight.set_doubt(&uid, doubt);
         }

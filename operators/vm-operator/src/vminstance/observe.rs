@@ -22,8 +22,8 @@ use crate::visibility::Blind;
 use super::identity::{Look, OutOfSight, find_whereabouts, has_uuid_of, is_back, lost, marker_of, recorded};
 use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
-/// A clone that was queued this long before the instance was created is not the instance's: this machine's clock, by which the times of tasks
-/// are known, and that of Kubernetes are less apart.
+/// A clone that was queued this long before the instance was created is not the instance's: the later of the vCenter's clock and this
+/// machine's, by which the times of tasks are known, is less behind the clock of Kubernetes.
 const CLOCK_SLACK: Duration = Duration::from_mins(10);
 
 /// What an instance is observed in.
