@@ -68,6 +68,18 @@ async fn killed_ten_times_in_a_burst_of_fifty() {
     assert_eq!(left.iter().map(|vm| vm.name.as_str()).collect::<Vec<_>>(), ["stranger"]);
 }
 
+/// Waits until the replies to this many clones were cut. The vCenter counts calls when they come in, and one whose caller is gone by then is
+/// not carried out.
+async fn cut_replies(operator: &OperatorProcess, count: usize) {
+    eventually(&format!("{count} clones have taken effect"), PATIENCE, async || {
+        let log = operator.process.log();
+        let cut = log.lines().filter(|line| line.contains("call failed") && line.contains("CloneVM_Task"));
+        Ok((cut.count() >= count).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
 /// Killed at the worst moment: clones were asked for, and no reply has arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_request_and_its_reply() {
@@ -79,14 +91,7 @@ async fn killed_between_the_request_and_its_reply() {
     let before = clones(&rig).await;
     rig.apply("web", 9, "photon").await.unwrap();
     rig.called_often("CloneVM_Task", before + 8).await.unwrap();
-    // Counted when they come in: a call whose caller is gone by then is not carried out.
-    eventually("all have taken effect", PATIENCE, async || {
-        let log = operator.process.log();
-        let cut = log.lines().filter(|line| line.contains("call failed") && line.contains("CloneVM_Task"));
-        Ok((cut.count() >= 8).then_some(()))
-    })
-    .await
-    .unwrap();
+    cut_replies(&operator, 8).await;
     operator.process.kill().await;
     rig.vcenter.clear_faults().await.unwrap();
     let asked = clones(&rig).await;
@@ -107,13 +112,7 @@ async fn killed_before_the_reply_and_deleted() {
     let mut operator = rig.operator().await.unwrap();
     rig.vcenter.fault(Fault::cut_after("CloneVM_Task").until_cleared()).await.unwrap();
     rig.apply("web", 1, "photon").await.unwrap();
-    eventually("the clone is under way", PATIENCE, async || {
-        let log = operator.process.log();
-        let is_cut = |line: &str| line.contains("call failed") && line.contains("CloneVM_Task");
-        Ok(log.lines().any(is_cut).then_some(()))
-    })
-    .await
-    .unwrap();
+    cut_replies(&operator, 1).await;
     operator.process.kill().await;
     rig.vcenter.clear_faults().await.unwrap();
     rig.delete("web").await.unwrap();
