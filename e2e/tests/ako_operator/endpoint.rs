@@ -180,10 +180,19 @@ async fn avi_balances_a_control_plane() {
         "adc-ais "
     );
 
+    // As while AKO removes the virtual service.
+    let hold = async |finalizers: Value| {
+        let patch = json!({ "metadata": { "finalizers": finalizers } }).to_string();
+        rig.management.kubectl(&["patch", "service", service, "--type=merge", "-p", &patch]).await.unwrap();
+    };
+    hold(json!(["example.com/hold"])).await;
     guest.workload.delete().await.unwrap();
     guest.workload.deleted(PATIENCE).await.unwrap();
+    rig.management.kubectl(&["delete", "adc", "adc", "--wait=false"]).await.unwrap();
+    rig.site().reason("adc", "AviInfraSettingInUse").await.unwrap();
+    hold(json!(null)).await;
     rig.gone(&format!("service/{service}")).await.unwrap();
-    rig.site().remove("adc").await.unwrap();
+    rig.site().gone("adc").await.unwrap();
     rig.gone("aviinfrasetting/adc-ais").await.unwrap();
     let log = operator.process.log();
     assert!(!log.contains("panicked") && !log.contains("InternalError"), "{log}");

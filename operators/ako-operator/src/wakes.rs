@@ -100,7 +100,9 @@ pub(crate) fn by_service(change: &Change<Service>) -> Woken {
     // AKO of a management cluster waits for the Service.
     let is_new = change.before.is_none();
     let clusters = if is_new { Which::one(cluster.clone()) } else { Which::default() };
-    Woken { clusters, endpoints: Which::one(cluster), ..Woken::default() }
+    // One that is being deleted waits for the Services that name its AviInfraSetting.
+    let adcs = if change.after.is_none() { Which::All } else { Which::default() };
+    Woken { clusters, endpoints: Which::one(cluster), adcs }
 }
 
 /// An EndpointSlice has changed.

@@ -1,17 +1,19 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
+use std::sync::Arc;
+
 use infra_clients::capi::Cluster;
 use k8s_openapi::api::core::v1::Service;
-use kube::ResourceExt;
+use kube::{Resource as _, ResourceExt as _};
 use operator_kit::Key;
 
 use super::Adcs;
 use super::deliveries::{Deliveries, deliveries};
 use super::record::Claims;
-use super::seen::{Basis, Seen};
+use super::seen::{Balanced, Basis, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
 use crate::delivery::{Way, refusal};
-use crate::endpoint::objects::INFRA_ANNOTATION;
+use crate::endpoint::objects::{INFRA_ANNOTATION, is_ending};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::problem::Problem;
@@ -56,7 +58,7 @@ impl Adcs {
                 refusal => refusal,
             },
         };
-        let balanced = if is_deleting { self.balanced(&name) } else { Vec::new() };
+        let balanced = if is_deleting { self.balanced(&name) } else { Balanced::default() };
         let infra = self.infra_setting(adc, is_deleting).await?;
         Ok(Seen {
             groups: self.look_at_groups(adc, &claimed).await?,
@@ -101,14 +103,24 @@ impl Adcs {
     }
 
     /// Returns the Services that name the AviInfraSetting of this AKODeploymentConfig.
-    fn balanced(&self, adc: &str) -> Vec<String> {
+    fn balanced(&self, adc: &str) -> Balanced {
         let setting = infra_setting::name_of(adc);
-        let is_named = |service: &Service| service.annotations().get(INFRA_ANNOTATION) == Some(&setting);
+        let named = |service: &Service| service.annotations().get(INFRA_ANNOTATION) == Some(&setting);
+        let lives = |key: &Key, uid: &str| {
+            self.clusters.cache().get(key).is_some_and(|cluster| {
+                let meta = cluster.meta();
+                meta.uid.as_deref() == Some(uid) && meta.deletion_timestamp.is_none()
+            })
+        };
         let services = self.services.all();
-        let mut named: Vec<_> =
-            services.iter().filter(|of| is_named(of)).map(|of| Key::of(&**of).to_string()).collect();
-        named.sort();
-        named
+        let (ending, lasting): (Vec<_>, _) =
+            services.iter().filter(|service| named(service)).partition(|service| is_ending(service, lives));
+        let sorted = |services: Vec<&Arc<Service>>| {
+            let mut keys: Vec<_> = services.into_iter().map(|of| Key::of(&**of).to_string()).collect();
+            keys.sort();
+            keys
+        };
+        Balanced { ending: sorted(ending), lasting: sorted(lasting) }
     }
 
     /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one, or is being deleted, as it may have asked for one before.

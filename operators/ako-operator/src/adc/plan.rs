@@ -22,7 +22,7 @@ use super::lost::{self, Lost};
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{AviChange, Clash, Items, present, settle, wished};
-use super::seen::{Answer, Facts, Seen};
+use super::seen::{Answer, Balanced, Facts, Seen};
 use super::tenants;
 use crate::api::{
     Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, MOVE_ANNOTATION,
@@ -352,10 +352,22 @@ fn block_deletion(clusters: &[String]) -> Turn<Plan> {
 }
 
 /// Removes the AviInfraSetting of a deleted one. It stays where Services of control planes name it: without it, AKO would move them to the
-/// network of its own settings.
+/// network of its own settings. Those that go are waited for, unless a person ends the wait.
 fn leave_setting(seen: &Seen) -> Option<Turn<Plan>> {
-    let services = seen.balanced.clone();
+    let Balanced { ending, lasting } = &seen.balanced;
+    let mut services = lasting.clone();
+    if seen.is_forced {
+        services.extend_from_slice(ending);
+    }
     let change = infra_setting::leave(seen.infra.as_ref()?, !services.is_empty())?;
+    if services.is_empty() && !ending.is_empty() {
+        let message = format!(
+            "Services of control planes that are being deleted name its AviInfraSetting: {}; if that lasts, look at what holds them, or their \
+             Clusters, up; or annotate the AKODeploymentConfig with {FORCE_ANNOTATION}=true to leave the AviInfraSetting",
+            first_few(ending)
+        );
+        return Some(Turn::Wait { reason: reason::INFRA_SETTING_IN_USE, message, after: None });
+    }
     Some(Turn::LookAgain(if services.is_empty() {
         Plan::Infra(change)
     } else {

@@ -45,12 +45,21 @@ pub struct Seen {
     pub others: Vec<(String, Items)>,
     /// Its AviInfraSetting in the management cluster, where it asks for one or is being deleted.
     pub infra: Option<infra_setting::Live>,
-    /// The Services of control planes that name it, as `namespace/name`, in order; only where the AKODeploymentConfig is being deleted.
-    pub balanced: Vec<String>,
+    /// The Services of control planes that name it; only where the AKODeploymentConfig is being deleted.
+    pub balanced: Balanced,
     /// Names of roles that AVI does not remove, as users of others have them.
     pub kept_roles: BTreeSet<String>,
     /// Its port groups.
     pub groups: port_groups::Seen,
+}
+
+/// Services of control planes that name an AviInfraSetting, as `namespace/name`, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balanced {
+    /// Those that go: they are being deleted, or Kubernetes deletes them with their Cluster.
+    pub ending: Vec<String>,
+    /// Those that stay.
+    pub lasting: Vec<String>,
 }
 
 /// Clusters that AKO was delivered to and that are being deleted, or were when they were seen last, as `namespace/name`, in order.

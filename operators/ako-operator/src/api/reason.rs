@@ -43,6 +43,8 @@ operator_kit::reasons! {
     ROLE_KEPT = "AviRoleKept";
     /// An event: the AviInfraSetting of a deleted AKODeploymentConfig stays, as Services of control planes name it.
     INFRA_SETTING_KEPT = "AviInfraSettingKept";
+    /// The AviInfraSetting of a deleted AKODeploymentConfig goes once the Services of control planes have gone that name it.
+    INFRA_SETTING_IN_USE = "AviInfraSettingInUse";
     /// AVI has a user of the name that a new Cluster's is to have.
     USER_TAKEN = "AviUserTaken";
     /// AKO has left a Cluster that lives on, and nothing of it is left: its finalizer goes next.

@@ -78,6 +78,18 @@ pub fn is_of(service: &Service, cluster: &Cluster) -> bool {
         || says(SKIP_NODE_PORT, "true")
 }
 
+/// Returns whether a Service of a control plane is being deleted, or Kubernetes deletes it with its Cluster. `lives`: whether the Cluster of
+/// this key and UID is there, and is not being deleted.
+#[must_use]
+pub fn is_ending(service: &Service, lives: impl Fn(&Key, &str) -> bool) -> bool {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let owners = service.owner_references();
+    let goes_with = |owner: &OwnerReference| {
+        owner.kind == "Cluster" && !lives(&Key::new(namespace, &owner.name), &owner.uid)
+    };
+    service.metadata.deletion_timestamp.is_some() || !owners.is_empty() && owners.iter().all(goes_with)
+}
+
 /// What a Service depends on beside its Cluster.
 #[derive(Clone, Debug)]
 pub struct Wish {

@@ -269,7 +269,7 @@ fn a_service_wakes_the_cluster_that_it_balances() {
     for (what, before, after, woken) in [
         ("new", None, ours(), Woken { clusters: these(&["a"]), ..endpoint() }),
         ("changed", ours(), ours(), endpoint()),
-        ("gone", ours(), None, endpoint()),
+        ("gone", ours(), None, Woken { adcs: Which::All, ..endpoint() }),
         ("of others", None, service("web"), no_one()),
         ("of a Cluster in another namespace", None, service("m-a-control-plane"), no_one()),
     ] {

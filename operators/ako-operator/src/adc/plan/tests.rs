@@ -78,7 +78,7 @@ fn seen(facts: Facts) -> Seen {
         unread: Vec::new(),
         others: Vec::new(),
         infra: None,
-        balanced: Vec::new(),
+        balanced: Balanced::default(),
         kept_roles: BTreeSet::new(),
         groups: port_groups::Seen::default(),
     }

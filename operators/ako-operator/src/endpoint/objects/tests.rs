@@ -92,6 +92,26 @@ fn a_service_goes_with_its_cluster_and_that_of_a_management_cluster_stays() {
 }
 
 #[test]
+fn a_service_ends_with_its_cluster() {
+    let owner = |kind: &str, uid: &str| json!({ "apiVersion": "v1", "kind": kind, "name": "w1", "uid": uid });
+    let (gone, lives) = (owner("Cluster", "gone"), owner("Cluster", "lives"));
+    for (deleted, owners, is_ending_now) in [
+        (json!(null), json!([gone]), true),
+        (json!(null), json!([lives]), false),
+        (json!(null), json!([gone, lives]), false),
+        (json!(null), json!([gone, owner("Tenant", "gone")]), false),
+        (json!(null), json!([]), false),
+        (json!("2026-12-01T00:00:00Z"), json!([lives]), true),
+    ] {
+        let metadata =
+            json!({ "name": "s", "namespace": "n", "ownerReferences": owners, "deletionTimestamp": deleted });
+        let service: Service = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        let is_there = |key: &Key, uid: &str| *key == Key::new("n", "w1") && uid == "lives";
+        assert_eq!(is_ending(&service, is_there), is_ending_now, "{deleted} {owners}");
+    }
+}
+
+#[test]
 fn a_service_of_the_original_is_recognised_and_one_of_others_is_not() {
     let named =
         |metadata: Value| -> Service { serde_json::from_value(json!({ "metadata": metadata })).unwrap() };

@@ -29,15 +29,23 @@ fn the_setting_of_a_deleted_one_stays_where_services_name_it() {
     seen.infra = Some(live(&[]));
     let turn = decide(&adc, &seen, at(0));
     assert!(matches!(turn, Turn::LookAgain(Plan::Infra(InfraSettingChange::Delete(_)))), "{turn:?}");
-    seen.balanced = vec!["n/n-w1-control-plane".to_owned()];
-    for is_forced in [false, true] {
+    let service = "n/n-w1-control-plane".to_owned();
+    seen.balanced.ending = vec![service.clone()];
+    let turn = decide(&adc, &seen, at(0));
+    assert!(matches!(turn, Turn::Wait { reason: reason::INFRA_SETTING_IN_USE, .. }), "{turn:?}");
+    for (is_forced, balanced) in [
+        (true, Balanced { ending: vec![service.clone()], lasting: Vec::new() }),
+        (false, Balanced { ending: vec!["n/n-w2-control-plane".to_owned()], lasting: vec![service.clone()] }),
+        (true, Balanced { ending: Vec::new(), lasting: vec![service.clone()] }),
+    ] {
+        seen.balanced = balanced;
         seen.is_forced = is_forced;
         let turn = decide(&adc, &seen, at(0));
         let Turn::LookAgain(Plan::ReleaseInfra { change: InfraSettingChange::Patch(patch), services }) = turn
         else {
             panic!("{turn:?}")
         };
-        assert_eq!(services, seen.balanced);
+        assert_eq!(services, [&*service]);
         assert_eq!(patch["metadata"]["labels"], json!({ MANAGED_BY_LABEL: null }));
     }
     for released in [Some(Live::Absent), Some(Live::NotInstalled), None] {
